@@ -1,0 +1,29 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open the build container of one image; see the module of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..module_utils.build.workshop import open_image
+from ..plugin_utils.bake_action import BakeAction
+
+
+class ActionModule(BakeAction):
+    """The action ``kiln.immutable.bake_open``."""
+
+    def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Open the image of this host."""
+        shop = self.shop(task_vars)
+        image = str(task_vars["inventory_hostname"])
+        opened = open_image(
+            shop,
+            self.session(shop, task_vars),
+            image,
+            say=lambda text: self.say(f"{image}: {text}"),
+        )
+        facts = opened.pop("facts")
+        return {"changed": bool(opened["pending"]), "ansible_facts": facts, **opened}

@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decide what a bake has to do, and open its session; see the module of the same name."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..module_utils.build.base import base_key
+from ..module_utils.build.chain import LayerStep, bake_key
+from ..module_utils.build.definition import Definition, Parent, load_all, order
+from ..module_utils.build.engine import EngineFacts, ImageFacts
+from ..module_utils.build.key.changes import explain
+from ..module_utils.build.plan import Action, ImagePlan, plan_image
+from ..module_utils.build.records import BakeRecord, BaseRecord
+from ..module_utils.build.sealing import config_manifest
+from ..module_utils.build.session import main_process, open_session, reap_sessions
+from ..module_utils.build.workshop import Chain, Workshop, as_parent, find_chain
+from ..module_utils.catalog.repository import Catalog
+from ..module_utils.core.errors import DriverError
+from ..plugin_utils.bake_action import BakeAction, display
+from ..plugin_utils.bake_inputs import RoleRuns, StepReader, host_facts
+
+
+class ActionModule(BakeAction):
+    """The action ``kiln.immutable.bake_plan``."""
+
+    _VALID_ARGS = frozenset({"images", "refresh"})
+
+    def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Plan every image; outside of check mode, open a session for those to bake."""
+        shop = self.shop(task_vars)
+        refresh = boolean(self._task.args.get("refresh", False))
+        inventory = _inventory_definitions(task_vars)
+        definitions = load_all(self._paths(inventory))
+        levels = [definition for level in order(definitions) for definition in level]
+        wanted = _wanted(levels, task_vars, limited=bool(inventory))
+        plans, details = self._plan(shop, levels, task_vars, refresh=refresh)
+        build = [d for d in levels if plans[d.name].action is Action.BAKE and d.name in wanted]
+        for definition in build:
+            for line in plans[definition.name].reasons:
+                display.display(f"  {definition.name}: {line}")
+        result: dict[str, Any] = {
+            "changed": bool(build),
+            "images": [plans[d.name].as_json() for d in levels if d.name in wanted],
+            "build": [],
+            "session": None,
+        }
+        if self._task.diff:
+            result["diff"] = [
+                {"prepared": "".join(f"{d.name}: {line}\n" for line in plans[d.name].reasons)}
+                for d in build
+            ]
+        if build and not self._task.check_mode:
+            result.update(self._open(shop, levels, build, plans, details, refresh=refresh))
+        return result
+
+    def _paths(self, inventory: Sequence[str]) -> Sequence[str]:
+        given = self._task.args.get("images")
+        if given:
+            paths = [given] if isinstance(given, str) else list(given)
+            return [os.path.expanduser(str(path)) for path in paths]
+        if inventory:
+            return inventory
+        raise DriverError(
+            "There is nothing to bake: kiln_images is not set.",
+            hint="Name the definitions, a file or a folder: -e kiln_images=images/.",
+        )
+
+    def _plan(
+        self,
+        shop: Workshop,
+        levels: Sequence[Definition],
+        task_vars: Mapping[str, Any],
+        *,
+        refresh: bool,
+    ) -> tuple[dict[str, ImagePlan], dict[str, tuple[list[LayerStep], RoleRuns, Chain | None]]]:
+        latest = {d.name: shop.cache.latest(d.name) for d in levels}
+        reader = StepReader(
+            self._task, Path(str(task_vars["playbook_dir"])), shop.home, self._loader
+        )
+        catalog = Catalog(shop.home.catalog)
+        with ThreadPoolExecutor(1) as pool:
+            # The engine is asked while the keys are computed: each takes about as long.
+            asked = pool.submit(_ask_engine, shop, [r.config for r in latest.values() if r])
+            read = {d.name: reader.steps(d) for d in levels}
+            architecture, held = asked.result()
+        plans: dict[str, ImagePlan] = {}
+        details: dict[str, tuple[list[LayerStep], RoleRuns, Chain | None]] = {}
+        for definition in levels:
+            steps, runs = read[definition.name]
+            base, waits_for = _base(shop, definition, plans, details, architecture)
+            chain = find_chain(shop, definition, base, steps, fresh=refresh)
+            ended = None
+            if chain is not None:
+                ended = shop.cache.bake(bake_key(chain.last_key, config_manifest(definition)))
+            if ended is not None and catalog.version(definition.name, ended.version) is None:
+                ended = None
+            last = latest[definition.name]
+            plans[definition.name] = plan_image(
+                definition.name,
+                layers=len(steps),
+                chain=chain,
+                waits_for=waits_for,
+                ended=ended,
+                in_engine=ended is not None and ended.config in held,
+                refresh=refresh,
+                previous=_previous(shop, last),
+                config_changed=chain is not None and not chain.pending,
+                explain=explain,
+            )
+            details[definition.name] = (steps, runs, chain)
+        return plans, details
+
+    def _open(
+        self,
+        shop: Workshop,
+        levels: Sequence[Definition],
+        build: Sequence[Definition],
+        plans: Mapping[str, ImagePlan],
+        details: Mapping[str, tuple[list[LayerStep], RoleRuns, Chain | None]],
+        *,
+        refresh: bool,
+    ) -> dict[str, Any]:
+        shop.engine.facts()  # says what to do when no engine answers, before anything is made
+        reap_sessions(shop.home, shop.engine)
+        shop.layout.ensure()
+        shop.layout.sweep_partials()
+        session = open_session(shop.home, main_pid=main_process())
+        building = {d.name for d in build}
+        for definition in levels:
+            steps, runs, chain = details[definition.name]
+            state: dict[str, Any] = {
+                "definition": str(definition.path),
+                "definition_digest": definition.digest,
+                "steps": [step.as_json() for step in steps],
+                "runs": runs,
+                "refresh": refresh,
+            }
+            if definition.name in building:
+                state.update(status="planned", opened=time.time())
+            elif chain is not None and not chain.pending:
+                state.update(
+                    status="cached",
+                    base=chain.base.as_json(),
+                    keys=[link.key for link in chain.links],
+                )
+            session.write(definition.name, state)
+        return {
+            "session": session.id,
+            "build": [
+                {
+                    "name": d.name,
+                    "container": session.container_name(d.name),
+                    "directory": str(d.directory),
+                    "facts": host_facts(d),
+                }
+                for d in build
+            ],
+        }
+
+
+def _inventory_definitions(task_vars: Mapping[str, Any]) -> list[str]:
+    hosts = task_vars.get("groups", {}).get("kiln_images", [])
+    hostvars = task_vars.get("hostvars", {})
+    return [str(hostvars[host]["kiln_definition"]) for host in hosts]
+
+
+def _wanted(
+    levels: Sequence[Definition], task_vars: Mapping[str, Any], *, limited: bool
+) -> set[str]:
+    """The images that --limit leaves: each is a host of the inventory, or all are meant."""
+    names = {definition.name for definition in levels}
+    if limited and context.CLIARGS.get("subset"):
+        return names & {str(host) for host in task_vars.get("ansible_play_hosts_all", [])}
+    return names
+
+
+def _ask_engine(shop: Workshop, image_ids: Sequence[str]) -> tuple[str, set[str]]:
+    """Return the engine's architecture and which of the images it holds."""
+    return shop.engine.architecture(), {found.id for found in shop.engine.images(image_ids)}
+
+
+def _base(
+    shop: Workshop,
+    definition: Definition,
+    plans: Mapping[str, ImagePlan],
+    details: Mapping[str, tuple[list[LayerStep], RoleRuns, Chain | None]],
+    architecture: str,
+) -> tuple[BaseRecord | None, str | None]:
+    """Return the base as far as it is there, and the name of the image that must come first."""
+    if not isinstance(definition.base, Parent):
+        return shop.cache.base(base_key(definition.base, architecture)), None
+    name = definition.base.name
+    chain = details[name][2]
+    if plans[name].action is Action.BAKE or chain is None:
+        return None, name
+    return as_parent(chain), None
+
+
+def _previous(shop: Workshop, last: BakeRecord | None) -> list[Any]:
+    return [] if last is None else [shop.cache.layer(key) for key in last.layer_keys]

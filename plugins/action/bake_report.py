@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sum a bake up, and fail when an image failed; see the module of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..module_utils.build.session import Session
+from ..module_utils.report.bake_summary import render_failure, render_nothing, render_summary
+from ..plugin_utils.bake_action import BakeAction, display
+
+
+class ActionModule(BakeAction):
+    """The action ``kiln.immutable.bake_report``."""
+
+    _VALID_ARGS = frozenset({"plan"})
+
+    def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Print what every image of the plan came to."""
+        plan: Mapping[str, Any] = self._task.args["plan"]
+        images: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
+        nothing = [image for image in plan["images"] if image["action"] == "nothing"]
+        session = self._open_session(plan, task_vars)
+        for entry in plan["build"]:
+            state = session.read(str(entry["name"])) if session else {}
+            if state.get("status") == "sealed":
+                images.append(state["summary"])
+            elif state.get("status") == "failed":
+                failures.append(state["failure"])
+            else:
+                failures.append(
+                    {"name": entry["name"], "message": "Its build container was lost, or --limit"
+                     " left it out.", "task": ""}
+                )
+        for image in nothing:
+            display.display(render_nothing(image))
+        for image in images:
+            display.display(render_summary(image))
+        if failures:
+            return {
+                "failed": True,
+                "msg": "\n\n".join(render_failure(failure) for failure in failures),
+                "kiln_images": images,
+            }
+        return {"changed": False, "kiln_images": images}
+
+    def _open_session(
+        self, plan: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> Session | None:
+        if not plan.get("session"):
+            return None
+        shop = self.shop(task_vars)
+        return self.session(shop, {**task_vars, "kiln_session": plan["session"]})

@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Seal an image and record its version; see the module of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..module_utils.build.base import describe_epoch
+from ..module_utils.build.definition_model import Parent
+from ..module_utils.build.workshop import Sealed, publish_image, seal_image
+from ..module_utils.catalog.repository import Catalog
+from ..module_utils.catalog.revision import definition_revision
+from ..module_utils.catalog.version import Version, VersionNumber
+from ..plugin_utils.bake_action import BakeAction
+
+
+class ActionModule(BakeAction):
+    """The action ``kiln.immutable.bake_seal``."""
+
+    def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Seal the image of this host, give it a version and load it into the engine."""
+        shop = self.shop(task_vars)
+        session = self.session(shop, task_vars)
+        image = str(task_vars["inventory_hostname"])
+        sealed = seal_image(shop, session, image)
+        catalog = Catalog(shop.home.catalog)
+
+        def make(number: VersionNumber) -> Version:
+            return _version(sealed, number)
+
+        version, is_new = catalog.record(
+            image, sealed.definition.series, sealed.image.index.digest, make
+        )
+        summary = publish_image(shop, session, sealed, version.number)
+        return {"changed": is_new, **summary}
+
+
+def _version(sealed: Sealed, number: VersionNumber) -> Version:
+    definition = sealed.definition
+    blobs = [sealed.image.index, sealed.image.manifest, sealed.image.config]
+    blobs += [layer.descriptor for layer in sealed.image.layers]
+    return Version(
+        image=definition.name,
+        number=str(number),
+        index=sealed.image.index.digest,
+        config=sealed.image.config.digest,
+        bake_key=sealed.bake_key,
+        definition_digest=definition.digest,
+        definition_revision=definition_revision(definition.directory),
+        created=describe_epoch(sealed.base.epoch),
+        size=sum(blob.size for blob in blobs),
+        base=definition.base.kind,
+        parent=definition.base.name if isinstance(definition.base, Parent) else None,
+    )

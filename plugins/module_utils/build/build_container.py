@@ -1,0 +1,211 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container that roles run in: started from cached layers, holding nothing that stays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..core.canonical import digest
+from ..core.errors import DriverError
+from ..oci.archive import docker_archive
+from ..oci.image import HistoryLayer, Image, ImageConfig, write_image
+from ..oci.layer import CAPTURE_SOURCE, Layer
+from ..oci.layout import Layout
+from .engine import CACHE_LABEL, LABEL, SESSION_LABEL, Engine
+from .residue import INVISIBLE
+from .toolkit import INTERPRETER, MOUNT
+
+APT_VOLUME = "kiln-apt"
+HOSTNAME = "kiln-build"
+"""A fixed name, because packages write the host's name into their configuration."""
+
+SNAPSHOT = "/run/kiln/snapshot"
+EXCLUDE = "/run/kiln/invisible.json"
+REMOTE_TMP = "/run/kiln/tmp"
+
+_WAIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); signal.pause()"
+
+_APT_CONF = """\
+// Downloads and lists are of this bake alone, and shared with others by hard links when it ends:
+// apt's locks are never contended, and nothing of either reaches a layer.
+Dir::Cache::archives "/run/kiln/apt/{name}/archives/";
+Dir::State::lists "/run/kiln/apt/{name}/lists/";
+Dir::Cache::pkgcache "/run/kiln/cache/pkgcache.bin";
+Dir::Cache::srcpkgcache "/run/kiln/cache/srcpkgcache.bin";
+Dir::Log "/run/kiln/log";
+APT::Keep-Downloaded-Packages "true";
+Binary::apt::APT::Keep-Downloaded-Packages "true";
+// The root is thrown away when the machine fails, so nobody needs each file on the disk at once.
+DPkg::Options {{ "--force-unsafe-io"; "--log=/run/kiln/log/dpkg.log"; }};
+"""
+
+_PREPARE = """\
+set -eu
+umask 022
+session=$1
+mkdir -p /run/kiln/cache /run/kiln/log /run/kiln/tmp /run/lock
+chmod 0700 /run/kiln/tmp
+chmod 1777 /run/lock
+printf '%s' "$2" > /run/kiln/apt.conf
+printf '%s' "$3" > "$5"
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
+chmod 0755 /usr/sbin/policy-rc.d
+pool=/run/kiln/apt/pool
+mine=/run/kiln/apt/$8
+mkdir -p "$pool/archives" "$pool/lists" "$mine/archives/partial" "$mine/lists/partial"
+# What a killed bake left; a bake takes no day.
+find /run/kiln/apt -mindepth 1 -maxdepth 1 ! -name pool ! -name "$8" -mtime +0 -exec rm -rf {} +
+find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} +
+find "$pool/lists" -maxdepth 1 -type f -exec ln -f -t "$mine/lists" {} +
+# Last: its presence is what lets roles run here.
+printf '%s' "$session" > /run/kiln/session
+exec "$6" -I -c "$4" snapshot --root / --state "$7" --exclude-file "$5"
+"""
+
+_CLOSE = """\
+set -eu
+pool=/run/kiln/apt/pool
+mine=/run/kiln/apt/$1
+find "$mine/archives" -maxdepth 1 -name '*.deb' | while read -r deb; do
+  kept="$pool/archives/$(basename "$deb")"
+  # Dated by when it was fetched. Of two bakes that fetched the same one, the first link stays.
+  [ -e "$kept" ] || { touch "$deb"; ln "$deb" "$kept" 2> /dev/null || true; }
+done
+find "$mine/lists" -maxdepth 1 -type f ! -name lock -exec ln -f -t "$pool/lists" {} + 2> /dev/null || true
+rm -rf "$mine"
+# The pool stays below $2 MiB: those fetched longest ago go first.
+find "$pool/archives" -name '*.deb' -printf '%T@ %s %p\\n' | sort -rn |
+awk -v limit="$2" '{ sum += $2; if (sum > limit * 1048576) print $3 }' | xargs -r rm -f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContainer:
+    """A running build container: its name, and the reference of the image it was started from."""
+
+    name: str
+    id: str
+    image: str
+
+
+def chain_image(layout: Layout, engine: Engine, layers: Sequence[Layer], architecture: str) -> str:
+    """Make the engine hold an image of just *layers*; return its reference.
+
+    Layers that the engine has in the same order, from whatever image of ours, are not sent again.
+    """
+    chain = digest([layer.diff_id for layer in layers]).removeprefix("sha256:")[:16]
+    reference = f"kiln-chain:{chain}"
+    if engine.image(reference) is not None:
+        return reference
+    image = write_image(
+        layout,
+        ImageConfig(
+            architecture=architecture,
+            created=0,
+            labels={CACHE_LABEL: "chain", f"{LABEL}.image": "chain"},
+        ),
+        [HistoryLayer(layer, "restored from the cache") for layer in layers],
+        {},
+    )
+    load_image(layout, engine, image, [reference])
+    return reference
+
+
+def load_image(layout: Layout, engine: Engine, image: Image, names: Sequence[str]) -> None:
+    """Load *image* into the engine under *names*, sending only the layers it does not have."""
+    diff_ids = [layer.diff_id for layer in image.layers]
+    present = 0
+    if not engine.facts().containerd_store:
+        for held in engine.our_images():
+            present = max(present, _common_prefix(held.diff_ids, diff_ids))
+    without = frozenset(diff_ids[:present])
+    try:
+        engine.load(docker_archive(layout, image, names, without=without))
+    except DriverError:
+        if not without:
+            raise
+        # The image that held the layers may have gone in between: once more, with all of them.
+        engine.load(docker_archive(layout, image, names))
+
+
+def _common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def open_container(
+    engine: Engine, *, name: str, image: str, image_name: str, session: str, toolkit: str
+) -> BuildContainer:
+    """Start the build container and record the state that the first layer is compared with."""
+    engine.create_volume(APT_VOLUME, {CACHE_LABEL: "apt"})
+    container_id = engine.start_container(
+        name,
+        image,
+        ["-I", "-c", _WAIT],
+        options=[
+            "--entrypoint", INTERPRETER,
+            "--hostname", HOSTNAME,
+            "--user", "0:0",
+            "--workdir", "/",
+            "--tmpfs", "/run:exec,mode=755",
+            "--tmpfs", "/tmp:exec,mode=1777",
+            "--volume", f"{toolkit}:{MOUNT}:ro",
+            "--volume", f"{APT_VOLUME}:/run/kiln/apt",
+            "--env", "APT_CONFIG=/run/kiln/apt.conf",
+            "--env", "DEBIAN_FRONTEND=noninteractive",
+            "--env", "LC_ALL=C.UTF-8",
+        ],
+        labels={SESSION_LABEL: session, f"{LABEL}.building": image_name},
+    )
+    prepared = engine.execute(
+        name,
+        [
+            "/bin/sh", "-c", _PREPARE, "prepare",
+            session,
+            _APT_CONF.format(name=name),
+            json.dumps(list(INVISIBLE)),
+            CAPTURE_SOURCE,
+            EXCLUDE,
+            INTERPRETER,
+            SNAPSHOT,
+            name,
+        ],
+        check=False,
+    )
+    if prepared.status != 0:
+        said = (prepared.stderr or prepared.stdout).decode("utf-8", "replace").strip()
+        raise DriverError(f"The build container of {image_name} could not be prepared: {said}")
+    return BuildContainer(name, container_id, image)
+
+
+def capture(engine: Engine, container: str, *, epoch: int) -> Iterator[bytes]:
+    """Give the tar of what changed in *container* since the last capture, piece by piece."""
+    return engine.stream(
+        container,
+        [
+            INTERPRETER, "-I", "-c", CAPTURE_SOURCE,
+            "capture", "--root", "/", "--state", SNAPSHOT,
+            "--epoch", str(epoch),
+        ],
+    )
+
+
+def close_container(engine: Engine, container: BuildContainer) -> None:
+    """Give the downloaded packages to later bakes and remove the container.
+
+    The image it was started from loses the name it had for this; its layers stay as long as an
+    image of ours uses them.
+    """
+    engine.execute(
+        container.name, ["/bin/sh", "-c", _CLOSE, "close", container.name, "2048"], check=False
+    )
+    engine.remove_containers([container.id])
+    engine.remove_image(container.image)

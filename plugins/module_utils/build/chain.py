@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of layers, one from the other, and what of a bake the cache has already. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.canonical import digest
+from ..oci.layer import Layer
+from .records import LayerRecord
+
+FORMAT = 1
+"""Counts up when the capture or the sealing changes what the same inputs give."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStep:
+    """A layer as a bake meets it.
+
+    :param manifest: readable; the key is its digest together with the parent's key.
+    :param uncacheable: why the layer must run each time, a sentence each; empty when it need not.
+    """
+
+    name: str
+    role: str
+    manifest: Mapping[str, Any]
+    uncacheable: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The step as JSON-able values."""
+        return {
+            "name": self.name,
+            "role": self.role,
+            "manifest": self.manifest,
+            "uncacheable": list(self.uncacheable),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LayerStep:
+        """The inverse of as_json."""
+        return cls(
+            value["name"], value["role"], value["manifest"], tuple(value["uncacheable"])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A step with its key, and the record when the cache has it and all before it."""
+
+    step: LayerStep
+    key: str
+    record: LayerRecord | None
+
+
+def base_chain_key(layers: Sequence[Layer]) -> str:
+    """Return the key that the first layer's key builds on: the base's content, not its name."""
+    return digest({"format": FORMAT, "base": [layer.diff_id for layer in layers]})
+
+
+def link(
+    parent_key: str,
+    steps: Sequence[LayerStep],
+    lookup: Callable[[str], LayerRecord | None],
+    *,
+    fresh: bool = False,
+) -> tuple[Link, ...]:
+    """Return the steps with their keys, and what the cache has of them from the first one on.
+
+    A step that cannot be cached gets a key that never comes again, and so do all after it.
+
+    :param fresh: take nothing from the cache.
+    """
+    links: list[Link] = []
+    restoring = not fresh
+    for step in steps:
+        if step.uncacheable:
+            key = digest({"parent": parent_key, "never_again": uuid.uuid4().hex})
+        else:
+            key = digest({"parent": parent_key, "layer": step.name, "inputs": step.manifest})
+        record = lookup(key) if restoring else None
+        restoring = record is not None
+        links.append(Link(step, key, record))
+        parent_key = key
+    return tuple(links)
+
+
+def bake_key(chain_key: str, config: object) -> str:
+    """Return the key of a whole image: its last layer's key and its configuration."""
+    return digest({"format": FORMAT, "layers": chain_key, "config": config})

@@ -1,0 +1,231 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an image definition says, as values: nothing here reads a file or checks anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+NO_VARS = "{}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Vaulted:
+    """A value that is encrypted in the definition: its ``!vault`` text, as it stands there."""
+
+    ciphertext: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsafe:
+    """A value marked ``!unsafe``: braces in it are text and never a template."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Debootstrap:
+    """A base made from a signed Debian archive.
+
+    :param mirror: URL of the archive; None leaves the choice to the tool.
+    :param keyring: absolute path of the keys that may sign the archive; None is the tool's own.
+    """
+
+    kind: ClassVar[str] = "debootstrap"
+
+    suite: str
+    mirror: str | None = None
+    components: tuple[str, ...] = ("main",)
+    variant: str = "minbase"
+    include: tuple[str, ...] = ()
+    keyring: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A base pulled from a registry: a reference that ends in its digest."""
+
+    kind: ClassVar[str] = "registry"
+
+    image: str
+
+    @property
+    def digest(self) -> str:
+        """The digest that the reference is pinned to, ``sha256:HEX``."""
+        return self.image.rpartition("@")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A base from a file: a root filesystem's tar, or the directory of an OCI image layout.
+
+    :param path: absolute.
+    :param digest: of the tar's bytes, or of the manifest in the layout.
+    """
+
+    kind: ClassVar[str] = "archive"
+
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A base that is another image of ours, by the name in its definition."""
+
+    kind: ClassVar[str] = "image"
+
+    name: str
+    line: int = field(default=1, compare=False)
+
+
+Base = Debootstrap | Registry | Archive | Parent
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One role of an image.
+
+    :param role: as written: an FQCN, a path that begins with ``./`` or ``../``, or a bare name.
+    :param role_line: the line that names it.
+    :param role_path: the absolute directory of a path role, None for the other two forms.
+    :param vars_source: YAML text of a mapping, with ``!vault``, ``!unsafe`` and templates as they
+        were written, anchors and merge keys resolved; ``{}`` when there are none.
+    :param vars_values: the same for analysis, untemplated, with Vaulted and Unsafe in it.
+    :param inputs: paths and globs, relative to the definition's directory, that the layer
+        declares to depend on; None when it declares nothing.
+    """
+
+    name: str
+    role: str
+    role_line: int = field(default=1, compare=False)
+    role_path: Path | None = None
+    vars_source: str = NO_VARS
+    vars_values: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    inputs: tuple[str, ...] | None = None
+
+    @property
+    def vars_names(self) -> tuple[str, ...]:
+        """The names that the layer's ``vars`` set, in the order written."""
+        return tuple(self.vars_values)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """How the image is closed.
+
+    :param python: ``remove`` or ``keep``, for a Python that the layers' packages brought along.
+    """
+
+    python: str = "remove"
+    vars_source: str = NO_VARS
+    vars_values: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+
+    @property
+    def vars_names(self) -> tuple[str, ...]:
+        """The names that the seal's ``vars`` set, in the order written."""
+        return tuple(self.vars_values)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that the image serves; its text is that of OCI's ``ExposedPorts``."""
+
+    number: int
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Healthcheck:
+    """How an engine asks a container of the image whether it works. Durations in nanoseconds.
+
+    :param test: ``CMD`` or ``CMD-SHELL`` and what to run, or ``NONE`` alone.
+    """
+
+    test: tuple[str, ...]
+    interval: int = 30_000_000_000
+    timeout: int = 30_000_000_000
+    start_period: int = 0
+    retries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The OCI image configuration that the definition asks for.
+
+    An empty string, an empty tuple of ``ports`` or ``volumes`` and None mean that the definition
+    does not say. An ``entrypoint`` or ``cmd`` of ``()`` was written as an empty list.
+    """
+
+    user: str = ""
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[str, ...] = ()
+    working_dir: str = ""
+    stop_signal: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    healthcheck: Healthcheck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatePath:
+    """A path that lives outside of the image.
+
+    :param kind: ``volume`` or ``tmpfs``.
+    :param owner: ``UID:GID``, numbers.
+    :param mode: four octal digits.
+    """
+
+    path: str
+    kind: str = "volume"
+    owner: str = "0:0"
+    mode: str = "0755"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One image, as its file describes it.
+
+    :param path: the file, absolute; relative paths in it are relative to its directory.
+    :param shown_path: the file as the user named it, for messages.
+    :param digest: ``sha256:HEX`` of the file's bytes.
+    :param series: ``MAJOR.MINOR``; each bake adds the last number of the version.
+    """
+
+    name: str
+    path: Path
+    shown_path: str
+    digest: str
+    base: Base
+    description: str = ""
+    series: str = "1.0"
+    vars_source: str = NO_VARS
+    vars_values: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    layers: tuple[LayerSpec, ...] = ()
+    seal: Seal = Seal()
+    config: ImageConfig = ImageConfig()
+    state: tuple[StatePath, ...] = ()
+    name_line: int = field(default=1, compare=False)
+
+    @property
+    def directory(self) -> Path:
+        """The absolute directory that the definition's relative paths start from."""
+        return self.path.parent
+
+    @property
+    def vars_names(self) -> tuple[str, ...]:
+        """The names that the definition's own ``vars`` set, in the order written."""
+        return tuple(self.vars_values)
+
+    def at(self, line: int) -> str:
+        """Return ``FILE:LINE``, the beginning of a message about this definition."""
+        return f"{self.shown_path}:{line}"

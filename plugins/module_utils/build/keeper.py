@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Outlives a bake that dies: removes its build containers when its main process is gone.
+
+A self-contained program, started in a session of its own so that neither Ctrl-C nor the end of a
+terminal reaches it. It holds the lock of the bake's session folder; a later bake takes a session
+whose lock is free for dead and tidies up after it (see session.py).
+
+Arguments: PID of the main process, session folder, label of the session's containers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import shutil
+import subprocess
+import sys
+
+
+def keep(pid: int, folder: str, label: str) -> None:
+    """Wait for process *pid* to end, then remove what it left; see the module."""
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        watched = -1
+    # The parent waits for this byte: from here on the session is guarded.
+    os.write(1, b".")
+    os.close(1)
+    if watched >= 0:
+        select.select([watched], [], [])
+    listing = subprocess.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", f"label={label}"],
+        capture_output=True,
+        check=False,
+    )
+    left = listing.stdout.decode().split()
+    # A bake that ended well, or kept something on purpose, has said so in its folder.
+    kept = _kept(folder)
+    gone = [name for name in left if not any(k.startswith(name) for k in kept)]
+    removed = True
+    if gone:
+        done = subprocess.run(
+            ["docker", "rm", "--force", "--volumes", *gone], capture_output=True, check=False
+        )
+        removed = done.returncode == 0
+    if listing.returncode == 0 and removed and not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(folder: str) -> list[str]:
+    try:
+        with open(os.path.join(folder, "kept"), encoding="ascii") as stream:
+            return stream.read().split()
+    except FileNotFoundError:
+        return []
+
+
+if __name__ == "__main__":
+    keep(int(sys.argv[1]), sys.argv[2], sys.argv[3])

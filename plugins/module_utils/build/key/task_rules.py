@@ -1,0 +1,233 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one task depends on, rule by rule."""
+
+from __future__ import annotations
+
+from .documents import MappingNode, SequenceNode, is_unsafe, line_of, pairs, raw_of, scalars
+from .expressions import is_template
+from .mentions import short
+from .modules import (
+    CHECKSUM,
+    COMMANDS,
+    COMMIT,
+    FETCHERS,
+    INDEXES,
+    REMOTE_OPTIONS,
+    REPOSITORIES,
+    URL,
+    WORDS_ONLY,
+    base_name,
+    file_options,
+)
+from .notes import UNKNOWN, Reference, Source
+from .reading import Reader
+from .tasks import Task, tasks
+
+_PATH_LOOPS = frozenset(("with_fileglob", "with_first_found", "with_file", "with_filetree"))
+_READING_OPTIONS = frozenset(("src", "file", "dir", "cmd", "url", "deb", "key"))
+
+
+def read_tasks(reader: Reader, source: Source) -> None:
+    """Read a list of tasks or handlers."""
+    source = reader.opened(source)
+    reader.words(source)
+    for root in reader.composed(source):
+        if "\\" in source.text:
+            reader.words_of(root, secret=source.secret)
+        if isinstance(root, MappingNode):
+            reader.variable_values(source)
+        elif isinstance(root, SequenceNode):
+            for task in tasks(root, secret=source.secret):
+                read_task(reader, task, source)
+
+
+def read_task(reader: Reader, task: Task, source: Source) -> None:
+    """Note everything that *task* depends on."""
+    scalar_options = {name: text for name in task.options if (text := task.text(name)) is not None}
+    files = file_options(task.module, scalar_options) if task.module else ()
+    named = {option for one in files for option in one.options}
+    places = frozenset(named | {task.module, *_PATH_LOOPS} if named else _PATH_LOOPS)
+    for key, node in task.own:
+        reader.scan(node, source, key=key, places=places, loop=task.loop)
+        if task.secret:
+            reader.words_of(node, secret=True)
+    _definitions(reader, task)
+    if task.loop is not None:
+        reader.repeated(task.loop, source, task.line, task.secret)
+    _elsewhere(reader, task, source)
+    if not task.module:
+        return
+    if is_template(task.module):
+        reader.notes.hazard(source, task.line, "the module's name is computed")
+        return
+    plugin = task.module if task.module.count(".") > 1 else f"ansible.legacy.{task.module}"
+    reader.notes.plugins.setdefault(plugin, (source.path, task.line))
+    free = task.text("_raw_params")
+    if (
+        free is not None
+        and is_template(free)
+        and base_name(task.module) not in COMMANDS
+        and "_raw_params" not in named
+    ):
+        reader.notes.hazard(source, task.line, "the task's options are given by an expression")
+    _files(reader, task, source, scalar_options)
+    _roles(reader, task, source)
+    _remote(reader, task, source)
+
+
+def _definitions(reader: Reader, task: Task) -> None:
+    notes = reader.notes
+    if "vars" in task.keywords:
+        for name, node in pairs(task.keywords["vars"]):
+            notes.define(name, raw_of(node, UNKNOWN))
+    if "register" in task.keywords:
+        notes.define(str(task.keywords["register"].value), UNKNOWN)
+        notes.facts.add(str(task.keywords["register"].value))
+    name = base_name(task.module)
+    if name == "set_fact":
+        for option, value in task.options.items():
+            notes.define(option, value)
+            notes.facts.add(option)
+    elif name == "include_vars" and task.text("name") is not None:
+        notes.define(str(task.text("name")), UNKNOWN)
+        notes.facts.add(str(task.text("name")))
+    if "loop_control" in task.keywords:
+        control = dict(pairs(task.keywords["loop_control"]))
+        if "index_var" in control:
+            notes.define(str(control["index_var"].value), UNKNOWN)
+
+
+def _elsewhere(reader: Reader, task: Task, source: Source) -> None:
+    """Tasks that run in another place than the image."""
+    keywords = task.keywords
+    delegate = keywords.get("delegate_to")
+    target = "" if delegate is None else str(delegate.value).strip("{} ")
+    if task.local or target not in ("", "inventory_hostname"):
+        reader.notes.hazard(source, task.line, "the task runs on another host than the image")
+    if "connection" in keywords:
+        reader.notes.hazard(source, task.line, "the task has a connection of its own")
+    if "vars" in keywords:
+        for name, _ in pairs(keywords["vars"]):
+            if name in ("ansible_connection", "ansible_host", "ansible_remote_addr"):
+                reader.notes.hazard(source, task.line, f"the task sets {name}")
+    if "module_defaults" in keywords:
+        for _, options in pairs(keywords["module_defaults"]):
+            if any(option in _READING_OPTIONS for option, _ in pairs(options)):
+                reader.notes.hazard(source, task.line, "module_defaults name a file or an address")
+
+
+def _files(reader: Reader, task: Task, source: Source, options: dict[str, str]) -> None:
+    notes = reader.notes
+    name = base_name(task.module)
+    if name in ("template", "copy", "assemble") and any("_string" in key for key in options):
+        notes.delimiters = True
+    if name == "synchronize":
+        notes.keeps_modes = True
+    for one in file_options(task.module, options):
+        for option in one.options:
+            value = task.options.get(option)
+            if value is None or (option == "_raw_params" and "cmd" in task.options):
+                continue
+            if name == "unarchive" and isinstance(value, str) and URL.search(value):
+                continue
+            notes.references.append(
+                Reference(
+                    "file",
+                    f"{option if option != '_raw_params' else name}",
+                    source,
+                    task.lines.get(option, task.line),
+                    value,
+                    folder=one.folder,
+                    reads=one.reads,
+                    loop=task.loop,
+                    secret=task.secret,
+                )
+            )
+    if "remote_src" in options and is_template(options["remote_src"]):
+        notes.hazard(source, task.line, "remote_src is given by an expression")
+
+
+def _roles(reader: Reader, task: Task, source: Source) -> None:
+    if base_name(task.module) not in ("include_role", "import_role"):
+        return
+    value = task.options.get("name", task.options.get("role"))
+    if value is None:
+        reader.notes.hazard(source, task.line, f"{short(task.module)} names no role")
+        return
+    reader.notes.references.append(
+        Reference("role", short(task.module), source, task.line, value, loop=task.loop)
+    )
+    collected = task.keywords.get("collections")
+    if collected is not None:
+        reader.notes.collections |= {node.value for _, node in scalars(collected)}
+
+
+def _remote(reader: Reader, task: Task, source: Source) -> None:
+    """Bytes that come from somewhere else during the run."""
+    notes = reader.notes
+    name = base_name(task.module)
+    if "collections" in task.keywords:
+        notes.collections |= {node.value for _, node in scalars(task.keywords["collections"])}
+
+    def flag(reason: str, option: str = "") -> None:
+        notes.hazard(source, task.lines.get(option, task.line), reason)
+
+    if name in REPOSITORIES:
+        revision = task.text("version") or task.text("revision") or ""
+        if not COMMIT.match(revision):
+            flag("a repository is fetched without a full commit id as its version", "repo")
+        return
+    if name in INDEXES and (name != "apt_key" or {"url", "keyserver"} & set(task.options)):
+        flag(f"{name} fetches what no lock pins")
+        return
+    if name in COMMANDS:
+        for node in (node for key, node in task.own if key in (task.module, "args")):
+            for _, scalar in scalars(node):
+                if not is_unsafe(scalar) and FETCHERS.search(scalar.value + " "):
+                    notes.hazard(source, line_of(scalar), "the command fetches something from afar")
+        return
+    if name == "pause" and "prompt" in task.options:
+        flag("the task asks whoever runs it", "prompt")
+        return
+    if name == "apt_repository" and "ppa:" in (task.text("repo") or ""):
+        flag("a PPA is looked up at its service", "repo")
+    for option in REMOTE_OPTIONS.get(name, ()):
+        value = task.options.get(option)
+        named = value if isinstance(value, str) else ""
+        if URL.search(named):
+            flag(f"{option} fetches bytes that no checksum pins", option)
+        elif is_template(named):
+            notes.references.append(
+                Reference(
+                    "not remote",
+                    option,
+                    source,
+                    task.lines.get(option, task.line),
+                    value,
+                    loop=task.loop,
+                )
+            )
+    if name in WORDS_ONLY or name in REMOTE_OPTIONS:
+        return
+    if name == "get_url" or any(
+        URL.search(text) or (option == "url" and is_template(text))
+        for option in task.options
+        if (option == "url" or option.endswith("_url") or option in ("uri", "baseurl"))
+        and (text := task.text(option)) is not None
+    ):
+        checksum = task.options.get("checksum", task.options.get("sha256"))
+        if checksum is None or name == "uri":
+            flag(f"{name} fetches bytes that no checksum pins", "url")
+        elif not (isinstance(checksum, str) and CHECKSUM.match(checksum.strip())):
+            notes.references.append(
+                Reference(
+                    "checksum",
+                    "checksum",
+                    source,
+                    task.lines.get("checksum", task.line),
+                    checksum,
+                    loop=task.loop,
+                )
+            )

@@ -1,0 +1,147 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bake's folder while it goes on: who it is, what it holds, and tidying up after dead ones.
+
+``sessions/ID/`` holds ``lock`` (held by the keeper for as long as the bake lives), ``NAME.json``
+(how far each image is), the generated tasks, and ``kept`` (IDs of containers kept on purpose).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.canonical import encode
+from ..core.errors import DriverError
+from ..core.files import LockBusy, locked, write_whole
+from . import keeper
+from .engine import SESSION_LABEL, Engine
+from .home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of the bake playbook."""
+
+    id: str
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """The label of every container of this session."""
+        return f"{SESSION_LABEL}={self.id}"
+
+    def container_name(self, image: str) -> str:
+        """The name of the build container of *image*."""
+        return f"kiln-build-{image}-{self.id}"
+
+    def read(self, image: str) -> dict[str, Any]:
+        """Return what write() kept for *image*, an empty mapping when there is nothing."""
+        try:
+            value = json.loads((self.folder / f"{image}.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+        return dict(value)
+
+    def write(self, image: str, values: Mapping[str, Any]) -> None:
+        """Keep *values* for *image*, on top of what is kept already."""
+        write_whole(self.folder / f"{image}.json", encode({**self.read(image), **values}))
+
+    def keep(self, container_id: str) -> None:
+        """Except a container from the tidying up at the end."""
+        with (self.folder / "kept").open("a", encoding="ascii") as stream:
+            stream.write(container_id + "\n")
+
+
+def find_session(home: Home, session_id: str) -> Session:
+    """Return the session that an earlier task of the same run opened."""
+    folder = home.sessions / session_id
+    if not folder.is_dir():
+        raise DriverError(
+            f"The bake {session_id} is not going on any more in {home.sessions}.",
+            hint="Run the bake playbook from its beginning.",
+        )
+    return Session(session_id, folder)
+
+
+def open_session(home: Home, *, main_pid: int) -> Session:
+    """Open a session and start its keeper, which ends with process *main_pid*."""
+    session_id = secrets.token_hex(8)
+    folder = home.sessions / session_id
+    folder.mkdir(parents=True, mode=0o700)
+    session = Session(session_id, folder)
+    program = Path(keeper.__file__)
+    guard = subprocess.Popen(
+        [sys.executable, "-I", str(program), str(main_pid), str(folder), session.label],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+    ready = guard.stdout.read(1) if guard.stdout else b""
+    if ready != b".":
+        raise DriverError("The keeper of the bake did not start.", hint=f"Try: {program}")
+    # It outlives this process on purpose; without this, Python would warn of it at exit.
+    guard.returncode = 0
+    return session
+
+
+def reap_sessions(home: Home, engine: Engine) -> list[str]:
+    """Remove what dead sessions left: their containers and folders; return their IDs.
+
+    A session is dead when nobody holds its lock. Its kept containers stay until the next bake of
+    the same image keeps one.
+    """
+    reaped = []
+    for folder in sorted(home.sessions.glob("*")) if home.sessions.is_dir() else []:
+        if (folder / "kept").exists() or _is_young(folder):
+            continue
+        try:
+            with locked(folder / "lock", wait=False):
+                engine.remove_containers(engine.containers(f"{SESSION_LABEL}={folder.name}"))
+                shutil.rmtree(folder, ignore_errors=True)
+                reaped.append(folder.name)
+        except (LockBusy, FileNotFoundError):
+            continue
+    return reaped
+
+
+def _is_young(folder: Path) -> bool:
+    """A session whose keeper may not have taken the lock yet."""
+    with contextlib.suppress(FileNotFoundError):
+        return not (folder / "lock").exists() and time.time() - folder.stat().st_mtime < 60
+    return True
+
+
+def keep_failed(session: Session, engine: Engine, home: Home, image: str, container: str) -> str:
+    """Keep the build container of a failed bake under a name that is easy to type; return it.
+
+    An older one of the same image goes: there is never more than one per image.
+    """
+    name = f"kiln-failed-{image}"
+    engine.remove_containers([name])
+    engine.rename(container, name)
+    session.keep(container)
+    for folder in home.sessions.glob("*"):
+        if folder != session.folder and (folder / f"{image}.json").exists() and (
+            folder / "kept"
+        ).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    return name
+
+
+def main_process() -> int:
+    """The process ID of ansible-playbook, whose tasks run in children of it."""
+    return os.getppid()

@@ -1,0 +1,425 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One image on its way through a bake: opened, captured layer by layer, sealed.
+
+The steps are called by separate tasks in separate processes; what one leaves for the next is in
+the session's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import DriverError
+from ..core.waiting import wait_for
+from ..oci.image import Image
+from ..oci.layer import Layer, store_layer
+from ..oci.layout import Layout
+from .base import ensure_base
+from .build_container import (
+    BuildContainer,
+    capture,
+    chain_image,
+    close_container,
+    load_image,
+    open_container,
+)
+from .chain import LayerStep, Link, bake_key, base_chain_key, link
+from .definition import load
+from .definition_model import Definition, Parent
+from .engine import Engine
+from .home import Home
+from .records import BakeRecord, BaseRecord, Cache, LayerRecord
+from .sealing import config_manifest, reference, run_line, seal
+from .session import Session, keep_failed
+from .tasks_file import RoleRun, render_tasks
+from .toolkit import ensure_toolkit
+
+PARENT_TIMEOUT = 4 * 3600.0
+"""Seconds that an image waits for the one it is based on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The places that a bake works in."""
+
+    home: Home
+    engine: Engine
+    cache: Cache
+
+    @classmethod
+    def at(cls, home: Home, engine: Engine | None = None) -> Workshop:
+        """The workshop of *home*."""
+        return cls(home, engine or Engine(), Cache(home.cache, Layout(home.store)))
+
+    @property
+    def layout(self) -> Layout:
+        """The store of blobs."""
+        return self.cache.layout
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An image's base and its layers with their keys, as far as the cache has them."""
+
+    base: BaseRecord
+    key: str
+    links: tuple[Link, ...]
+
+    @property
+    def restored(self) -> tuple[LayerRecord, ...]:
+        """The layers that need not run."""
+        return tuple(link.record for link in self.links if link.record is not None)
+
+    @property
+    def pending(self) -> tuple[Link, ...]:
+        """The layers that must run."""
+        return tuple(link for link in self.links if link.record is None)
+
+    @property
+    def last_key(self) -> str:
+        """The key that stands for the whole root filesystem."""
+        return self.links[-1].key if self.links else self.key
+
+
+def open_image(
+    shop: Workshop, session: Session, image: str, *, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Prepare the build container of *image*, and write the tasks of the layers that must run.
+
+    Gives ``tasks`` (path of the tasks file), ``container``, ``pending`` and ``restored`` (names of
+    layers) and ``facts`` (what is known of the system in the image, for roles that ask).
+    """
+    state = session.read(image)
+    definition = _definition(state)
+    facts = shop.engine.facts()
+    fresh = bool(state.get("refresh"))
+    base = _base_of(shop, session, definition, facts.architecture, fresh, say)
+    steps = [LayerStep.from_json(value) for value in state["steps"]]
+    chain = Chain(base, base_chain_key(base.layers), link(
+        base_chain_key(base.layers), steps, shop.cache.layer, fresh=fresh
+    ))
+    session.write(
+        image,
+        {
+            "status": "building",
+            "base": base.as_json(),
+            "chain_key": chain.key,
+            "keys": [link.key for link in chain.links],
+            "restored": [record.name for record in chain.restored],
+            "restored_seconds": round(sum(record.seconds for record in chain.restored), 1),
+        },
+    )
+    tasks = session.folder / f"{image}.tasks.yml"
+    tasks.write_text(render_tasks(_runs(state, chain.pending)), encoding="utf-8")
+    name = session.container_name(image)
+    if chain.pending:
+        layers = [*base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
+        started_from = chain_image(shop.layout, shop.engine, layers, base.architecture)
+        toolkit = ensure_toolkit(
+            shop.engine,
+            shop.home,
+            image=started_from,
+            suite=base.suite,
+            architecture=base.architecture,
+            session=session.id,
+            say=say,
+        )
+        container = open_container(
+            shop.engine,
+            name=name,
+            image=started_from,
+            image_name=image,
+            session=session.id,
+            toolkit=toolkit,
+        )
+        session.write(
+            image, {"container": container.id, "started_from": container.image}
+        )
+    session.write(image, {"mark": time.time()})
+    return {
+        "tasks": str(tasks),
+        "container": name,
+        "pending": [link.step.name for link in chain.pending],
+        "restored": [record.name for record in chain.restored],
+        "facts": system_facts(base),
+    }
+
+
+def capture_layer(shop: Workshop, session: Session, image: str, name: str) -> LayerRecord:
+    """Capture what the role of layer *name* changed, store it and record it under its key."""
+    state = session.read(image)
+    steps = [LayerStep.from_json(value) for value in state["steps"]]
+    position = [step.name for step in steps].index(name)
+    base = BaseRecord.from_json(state["base"])
+    layer = store_layer(
+        shop.layout,
+        capture(shop.engine, session.container_name(image), epoch=base.epoch),
+    )
+    now = time.time()
+    record = LayerRecord(
+        key=state["keys"][position],
+        name=name,
+        layer=layer,
+        seconds=round(now - state["mark"], 1),
+        manifest=steps[position].manifest,
+    )
+    shop.cache.keep_layer(record)
+    session.write(image, {"mark": now})
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A finished image in the store, before it has a version number."""
+
+    definition: Definition
+    image: Image
+    base: BaseRecord
+    layers: tuple[LayerRecord, ...]
+    bake_key: str
+    restored: tuple[str, ...]
+
+
+def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
+    """Assemble the image from its layers and remove its build container."""
+    state = session.read(image)
+    definition = _definition(state)
+    base = BaseRecord.from_json(state["base"])
+    records = []
+    for key in state["keys"]:
+        record = shop.cache.layer(key)
+        if record is None:
+            raise DriverError(
+                f"A layer of {image} is gone from {shop.layout.root} while it was baked.",
+                hint="Run the bake again; it goes on from what is left.",
+            )
+        records.append(record)
+    written = seal(shop.layout, definition, base, records)
+    if state.get("container"):
+        close_container(
+            shop.engine,
+            BuildContainer(
+                session.container_name(image), state["container"], state["started_from"]
+            ),
+        )
+    return Sealed(
+        definition,
+        written,
+        base,
+        tuple(records),
+        bake_key((state["keys"] or [state["chain_key"]])[-1], config_manifest(definition)),
+        tuple(state["restored"]),
+    )
+
+
+def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str) -> dict[str, Any]:
+    """Name the version in the store and in the engine, and record the bake as ended.
+
+    Returns the summary of the image, which is kept in the session too.
+    """
+    name = sealed.definition.name
+    shop.layout.tag(f"{name}-{version}", sealed.image.index)
+    tag = reference(name, version)
+    load_image(shop.layout, shop.engine, sealed.image, [tag])
+    state = session.read(name)
+    shop.cache.keep_bake(
+        BakeRecord(
+            sealed.bake_key,
+            name,
+            version,
+            sealed.image.index.digest,
+            sealed.image.config.digest,
+            tuple(state["keys"]),
+        )
+    )
+    summary = {
+        "name": name,
+        "version": version,
+        "digest": sealed.image.index.digest,
+        "image": tag,
+        "run": run_line(sealed.definition, tag),
+        "layers": _layer_rows(sealed),
+        "seconds": round(time.time() - state["opened"], 1),
+    }
+    session.write(name, {"status": "sealed", "summary": summary})
+    return summary
+
+
+def fail_image(
+    shop: Workshop, session: Session, image: str, *, task: str, message: str, keep: bool
+) -> dict[str, Any]:
+    """Note why *image* failed, and keep its build container when asked.
+
+    Gives the message, the number of layers that a next run need not repeat, and the command that
+    opens a shell in what was kept.
+    """
+    state = session.read(image)
+    failure: dict[str, Any] = {"name": image, "task": task, "message": message}
+    container = state.get("container")
+    if container and keep:
+        kept = keep_failed(session, shop.engine, shop.home, image, container)
+        failure["kept"] = kept
+        failure["shell"] = f"docker exec -it {kept} /bin/bash"
+        failure["remove"] = f"docker rm -f -v {kept}"
+    elif container:
+        shop.engine.remove_containers([container])
+        shop.engine.remove_image(state["started_from"])
+    done = [key for key in state.get("keys", []) if shop.cache.layer(key) is not None]
+    failure["layers_done"] = len(done)
+    failure["layers"] = len(state.get("steps", []))
+    session.write(image, {"status": "failed", "failure": failure})
+    return failure
+
+
+def system_facts(base: BaseRecord) -> dict[str, Any]:
+    """Return Ansible's facts of the image, for roles that ask for them.
+
+    They say what the image is and nothing of the machine that bakes it: those would differ from
+    bake to bake.
+    """
+    number = {"bookworm": "12", "trixie": "13"}.get(base.suite)
+    facts: dict[str, Any] = {
+        "architecture": {"amd64": "x86_64", "arm64": "aarch64"}.get(
+            base.architecture, base.architecture
+        ),
+        "distribution_release": base.suite,
+        "os_family": "Debian",
+        "pkg_mgr": "apt",
+        "system": "Linux",
+        "virtualization_type": "container",
+        "virtualization_role": "guest",
+    }
+    if number is not None:
+        facts["distribution"] = "Debian"
+        facts["distribution_major_version"] = number
+        facts["distribution_version"] = number
+    return facts
+
+
+def find_chain(
+    shop: Workshop,
+    definition: Definition,
+    base: BaseRecord | None,
+    steps: Sequence[LayerStep],
+    *,
+    fresh: bool = False,
+) -> Chain | None:
+    """Return the chain of an image whose *base* is there, None when it is not."""
+    if base is None:
+        return None
+    key = base_chain_key(base.layers)
+    return Chain(base, key, link(key, steps, shop.cache.layer, fresh=fresh))
+
+
+def as_parent(chain: Chain) -> BaseRecord | None:
+    """Return a whole image as the base of another one, None while layers of it are missing."""
+    if chain.pending:
+        return None
+    layers = [*chain.base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
+    return BaseRecord(
+        key=chain.last_key,
+        layers=tuple(layers),
+        epoch=chain.base.epoch,
+        suite=chain.base.suite,
+        architecture=chain.base.architecture,
+        seconds=0.0,
+    )
+
+
+def _definition(state: Mapping[str, Any]) -> Definition:
+    if not state:
+        raise DriverError("This host is no image of the bake that is going on.")
+    definition = load(state["definition"])
+    if definition.digest != state["definition_digest"]:
+        raise DriverError(
+            f"{definition.shown_path} was changed while it was baked.",
+            hint="Run the bake again.",
+        )
+    return definition
+
+
+def _base_of(
+    shop: Workshop,
+    session: Session,
+    definition: Definition,
+    architecture: str,
+    refresh: bool,
+    say: Callable[[str], None],
+) -> BaseRecord:
+    if not isinstance(definition.base, Parent):
+        return ensure_base(
+            definition.base,
+            home=shop.home,
+            cache=shop.cache,
+            engine=shop.engine,
+            architecture=architecture,
+            refresh=refresh,
+            say=say,
+        )
+    name = definition.base.name
+
+    def parent() -> BaseRecord | None:
+        state = session.read(name)
+        if state.get("status") == "failed":
+            raise DriverError(f"Its base {name} failed, so {definition.name} was not baked.")
+        if state.get("status") == "sealed":
+            return _whole(shop, state)
+        if not state.get("status"):
+            raise DriverError(
+                f"{definition.name} is based on {name}, which is not baked yet.",
+                hint=f"Bake it too: --limit leaves it out (--limit {name},{definition.name}).",
+            )
+        return None
+
+    state = session.read(name)
+    if state.get("status") == "cached":
+        return _whole(shop, state)
+    return wait_for(f"the image {name}, base of {definition.name}", parent, timeout=PARENT_TIMEOUT)
+
+
+def _whole(shop: Workshop, state: Mapping[str, Any]) -> BaseRecord:
+    base = BaseRecord.from_json(state["base"])
+    records = [shop.cache.layer(key) for key in state["keys"]]
+    layers = [r.layer for r in records if r is not None and r.layer is not None]
+    return BaseRecord(
+        key=(state["keys"] or [base.key])[-1],
+        layers=(*base.layers, *layers),
+        epoch=base.epoch,
+        suite=base.suite,
+        architecture=base.architecture,
+        seconds=0.0,
+    )
+
+
+def _runs(state: Mapping[str, Any], pending: Sequence[Link]) -> list[RoleRun]:
+    by_name = {run["layer"]: run for run in state["runs"]}
+    return [
+        RoleRun(run["layer"], run["role"], tuple(run["vars_sources"]))
+        for run in (by_name[link.step.name] for link in pending)
+    ]
+
+
+def _layer_rows(sealed: Sealed) -> list[dict[str, Any]]:
+    rows = [
+        _row(f"base {sealed.base.suite}", "base", 0.0, layer) for layer in sealed.base.layers
+    ]
+    for record in sealed.layers:
+        done = "cached" if record.name in sealed.restored else "run"
+        rows.append(_row(record.name, done, record.seconds, record.layer))
+    return rows
+
+
+def _row(name: str, done: str, seconds: float, layer: Layer | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "done": done,
+        "seconds": seconds,
+        "bytes": 0 if layer is None else layer.size,
+        "stored": 0 if layer is None else layer.descriptor.size,
+    }
+

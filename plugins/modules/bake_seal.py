@@ -1,0 +1,57 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This is a documentation file: the work is done by the action plugin of the same name, which
+# runs on the controller.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bake_seal
+short_description: Seals an image and records its version
+version_added: 0.1.0
+description:
+  - Assembles the OCI image, removes the build container, records the version in the catalog and loads the image into the engine.
+  - The same content gets the version that it has already.
+author: kiln.immutable contributors
+options: {}
+attributes:
+  check_mode:
+    support: none
+    description: Can run in check mode and say what it would do without doing it.
+  diff_mode:
+    support: none
+    description: Shows what changed.
+"""
+
+EXAMPLES = r"""
+- name: Seal the image
+  kiln.immutable.bake_seal:
+"""
+
+RETURN = r"""
+version:
+  description: The version's number.
+  returned: success
+  type: str
+  sample: 1.0.3
+digest:
+  description: Digest of the version's OCI image index.
+  returned: success
+  type: str
+image:
+  description: The name that the engine has it under.
+  returned: success
+  type: str
+run:
+  description: The command that runs it.
+  returned: success
+  type: str
+layers:
+  description: A row for each layer.
+  returned: success
+  type: list
+  elements: dict
+"""

@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the actions of the bake playbook share: they run on the controller and call the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.build.home import Home
+from ..module_utils.build.session import Session, find_session
+from ..module_utils.build.workshop import Workshop
+from ..module_utils.core.errors import DriverError
+
+display = Display()
+
+
+class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no type hints here
+    """An action that asks nothing of its host; a DriverError becomes the task's failure."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(
+        self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Run the step and return Ansible's result."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            result.update(self.step(task_vars or {}))
+        except DriverError as error:
+            result.update(error.details)
+            result.update(failed=True, msg=str(error))
+        return result
+
+    def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the action does; each action gives its own."""
+        raise NotImplementedError
+
+    def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
+        """The workshop of the home that the playbook's variables name."""
+        home = task_vars.get("kiln_home")
+        return Workshop.at(Home.at(self._templar.template(home) if home else None))
+
+    def session(self, shop: Workshop, task_vars: Mapping[str, Any]) -> Session:
+        """The session that the plan opened for this host."""
+        return find_session(shop.home, str(task_vars["kiln_session"]))
+
+    def say(self, text: str) -> None:
+        """Tell the user what takes long."""
+        display.display(f"  {text}")

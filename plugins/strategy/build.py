@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: build
+short_description: Runs each image's layers at their own pace, with one interpreter per container
+description:
+  - Like C(ansible.builtin.host_pinned), so the images of a bake do not wait for each other.
+  - When Mitogen is installed and known to work with the running ansible-core, tasks run in one
+    interpreter that stays alive in the build container for the whole bake, several times as
+    quick as starting one for each task. Otherwise each task starts its own, with the same result.
+  - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
+version_added: 0.1.0
+author: kiln.immutable contributors
+"""
+
+import os
+
+from ansible.plugins.strategy.host_pinned import StrategyModule as HostPinned
+from ansible.release import __version__ as core_version
+
+MITOGEN_WORKS_WITH = ((2, 18), (2, 19))
+"""ansible-core releases that a whole bake was tested with under Mitogen."""
+
+
+def _release(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+class PlainStrategy(HostPinned):  # type: ignore[misc]  # ansible-core carries no type hints here
+    """host_pinned under our name."""
+
+
+StrategyModule: type[HostPinned] = PlainStrategy
+
+if _release(core_version) in MITOGEN_WORKS_WITH and not os.environ.get("KILN_PLAIN_CONNECTION"):
+    try:
+        import ansible_mitogen.strategy
+    except ImportError:
+        pass
+    else:
+
+        class MitogenStrategy(ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
+            """host_pinned whose workers reuse a connection's interpreter."""
+
+        StrategyModule = MitogenStrategy
