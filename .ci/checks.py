@@ -270,26 +270,35 @@ def engine_objects() -> set[str]:
     return found
 
 
-def marked_processes(mark: str) -> set[str]:
-    """Return the processes, besides this one, that a check of this run started."""
-    found: set[str] = set()
+def marked_processes(mark: str) -> dict[int, str]:
+    """Return the processes that a check of this run started, by their ids."""
+    found: dict[int, str] = {}
     wanted = f"{MARK}={mark}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended, or is somebody else's
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                found.add(f"process {folder.name} {command.decode('utf-8', 'replace').strip()}")
+                found[int(folder.name)] = command.decode("utf-8", "replace").strip()
     return found
+
+
+def residue(before: set[str], mark: str) -> list[str]:
+    """Return what is left of this run: a line for each container, volume and process."""
+    processes = marked_processes(mark)
+    return [
+        *sorted(engine_objects() - before),
+        *(f"process {number} {command}" for number, command in processes.items()),
+    ]
 
 
 def check_residue(before: set[str], mark: str) -> Outcome:
     """Return whether the run left any container, volume or process of ours."""
     started = time.monotonic()
-    while left := (engine_objects() - before) | marked_processes(mark):
+    while left := residue(before, mark):
         if time.monotonic() - started > SETTLING:
             break
         time.sleep(0.5)
-    (LOGS / "residue.log").write_text("".join(f"{item}\n" for item in sorted(left)), "utf-8")
+    (LOGS / "residue.log").write_text("".join(f"{item}\n" for item in left), "utf-8")
     seconds = time.monotonic() - started
     reason = f"{len(left)} left behind" if left else ""
     return Outcome("residue", int(not left), int(bool(left)), seconds, reason)
@@ -309,11 +318,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         outcomes = asyncio.run(run_all(checks, environment(mark)))
     except KeyboardInterrupt:
-        print("interrupted", flush=True)
+        for number in marked_processes(mark):  # those that had left their check's session
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        left = [f"left behind: {item}" for item in residue(before, mark)]
+        print(*left, "interrupted", sep="\n", flush=True)
         return 130
-    residue = check_residue(before, mark)
-    show(residue)
-    outcomes.append(residue)
+    outcomes.append(check_residue(before, mark))
+    show(outcomes[-1])
     failed = sum(outcome.failed for outcome in outcomes)
     if failed:
         print("", *(summary(bad) for bad in outcomes if bad.failed), sep="\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..module_utils.build.base import base_key
 from ..module_utils.build.chain import LayerStep, bake_key
 from ..module_utils.build.definition import Definition, Parent, load_all, order
-from ..module_utils.build.engine import EngineFacts, ImageFacts
 from ..module_utils.build.key.changes import explain
 from ..module_utils.build.plan import Action, ImagePlan, plan_image
 from ..module_utils.build.records import BakeRecord, BaseRecord

@@ -33,8 +33,11 @@ class ActionModule(BakeAction):
                 failures.append(state["failure"])
             else:
                 failures.append(
-                    {"name": entry["name"], "message": "Its build container was lost, or --limit"
-                     " left it out.", "task": ""}
+                    {
+                        "name": entry["name"],
+                        "message": "Its build container was lost, or --limit left it out.",
+                        "task": "",
+                    }
                 )
         for image in nothing:
             display.display(render_nothing(image))
@@ -45,6 +48,7 @@ class ActionModule(BakeAction):
                 "failed": True,
                 "msg": "\n\n".join(render_failure(failure) for failure in failures),
                 "kiln_images": images,
+                "kiln_failures": failures,
             }
         return {"changed": False, "kiln_images": images}
 

@@ -28,7 +28,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _supports_check_mode = True
     _supports_async = False
     _requires_connection = True
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None

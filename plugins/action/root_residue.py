@@ -10,15 +10,15 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from ansible import constants as C
+from ansible import constants
 from ansible.plugins.action import ActionBase
 
 MODULE = "kiln.immutable.root_residue"
 
 # What removing packages and accounts writes; the module's walk came before it.
 _AFTERMATH = (
-    "rm -f /var/log/dpkg.log /var/log/apt/* /var/log/alternatives.log /var/cache/apt/*.bin "
-    "/var/lib/dpkg/*-old /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache "
+    "rm -f /var/log/dpkg.log /var/log/alternatives.log /var/lib/dpkg/*-old "
+    "/var/cache/debconf/*-old /var/cache/ldconfig/aux-cache "
     "/etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-"
 )
 
@@ -64,7 +64,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def _own_files() -> tuple[str, ...]:
     """Return patterns of what an Ansible that runs on the machine itself is using."""
-    own = str(C.DEFAULT_LOCAL_TMP).lstrip("/")
+    own = str(constants.DEFAULT_LOCAL_TMP).lstrip("/")
     return own, f"{own}/*", "tmp/packer-provisioner-ansible-local*"
 
 
@@ -76,9 +76,8 @@ def last_steps(packages: Sequence[str], build_user: str, temporary: str) -> str:
     steps = ["set -e"]
     if packages:
         names = " ".join(shlex.quote(name) for name in packages)
-        steps.append(
-            f"DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --assume-yes purge {names} >&2"
-        )
+        # The list is complete, so dpkg will do; apt would take locks in shared directories.
+        steps.append(f"DEBIAN_FRONTEND=noninteractive dpkg --purge {names} >&2")
     if build_user:
         name = shlex.quote(build_user)
         steps.append(f"userdel --force --remove {name}; rm -f /etc/sudoers.d/{name}")

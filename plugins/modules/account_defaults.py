@@ -11,7 +11,8 @@ module: account_defaults
 short_description: Lock root, take the shell from system accounts, set login.defs
 version_added: 0.1.0
 description:
-  - Edits C(/etc/login.defs), C(/etc/passwd) and C(/etc/shadow) in one go, keeping their owners and modes.
+  - Edits C(/etc/login.defs), C(/etc/passwd) and C(/etc/shadow) in one go. Their owners and modes
+    stay.
 options:
   login_defs:
     description: Settings of login.defs(5), which has no drop-in directory. Others stay as they are.
@@ -22,7 +23,8 @@ options:
     type: bool
     default: true
   system_shell:
-    description: The shell of system accounts that have another one; an empty string leaves them alone.
+    description:
+      - The shell of system accounts that have another one; an empty string leaves them alone.
     type: str
     default: /usr/sbin/nologin
   keep_shell:
@@ -59,7 +61,7 @@ paths:
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,7 @@ def with_locked(shadow: str, name: str) -> str:
     return _fields(shadow, lock)
 
 
-def _fields(text: str, edit: Any) -> str:
+def _fields(text: str, edit: Callable[[list[str]], list[str]]) -> str:
     lines = []
     for line in text.splitlines(keepends=True):
         fields = line.rstrip("\n").split(":")
@@ -134,7 +136,7 @@ def body(module: AnsibleModule) -> Mapping[str, Any]:
     """Edit the three files."""
     parameters = module.params
     settings = {str(name): str(value) for name, value in parameters["login_defs"].items()}
-    edits = {
+    edits: dict[Path, Callable[[str], str]] = {
         Path("/etc/login.defs"): lambda text: with_settings(text, settings),
         Path("/etc/passwd"): lambda text: (
             with_shells(text, parameters["system_shell"], parameters["keep_shell"])

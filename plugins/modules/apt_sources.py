@@ -11,9 +11,10 @@ module: apt_sources
 short_description: Turn one-line package sources into deb822 sources with Signed-By
 version_added: 0.1.0
 description:
-  - Reads C(/etc/apt/sources.list) and C(/etc/apt/sources.list.d/*.list), writes what they say into one
-    deb822 file, and removes them. Where they are in that form already, nothing changes.
-  - A source that names no keyring gets I(keyring), so that no other key on the system can vouch for it.
+  - Reads C(/etc/apt/sources.list) and C(/etc/apt/sources.list.d/*.list), writes what they say
+    into one deb822 file, and removes them. Where they are in that form already, nothing changes.
+  - A source that names no keyring gets I(keyring), so that no other key on the system can vouch
+    for it.
   - Sources that differ only in their suite become one entry.
 options:
   keyring:

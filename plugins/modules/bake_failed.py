@@ -14,7 +14,7 @@ short_description: Notes why an image failed and keeps its container when asked
 version_added: 0.1.0
 description:
   - Called in the rescue of a bake. Without O(keep) the build container is removed.
-author: kiln.immutable contributors
+author: kiln.immutable contributors (@kiln-immutable)
 options:
   task:
     description: Name of the task that failed.

@@ -16,7 +16,7 @@ description:
   - Reads image definitions, computes the key of every layer and compares it with the cache, the catalog and the engine.
   - Outside of check mode it opens a session for the images that must be baked; a keeper process removes the session's containers should the playbook die.
   - The first task of C(kiln.immutable.bake).
-author: kiln.immutable contributors
+author: kiln.immutable contributors (@kiln-immutable)
 options:
   images:
     description:

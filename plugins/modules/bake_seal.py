@@ -15,7 +15,7 @@ version_added: 0.1.0
 description:
   - Assembles the OCI image, removes the build container, records the version in the catalog and loads the image into the engine.
   - The same content gets the version that it has already.
-author: kiln.immutable contributors
+author: kiln.immutable contributors (@kiln-immutable)
 options: {}
 attributes:
   check_mode:

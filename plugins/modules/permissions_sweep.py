@@ -12,8 +12,8 @@ short_description: Take set-user-id and world-writable permissions away, in one 
 version_added: 0.1.0
 description:
   - Walks the root file system once, without crossing into other mounts.
-  - Programs with the set-user-id or set-group-id bit lose it unless they are allowed. The new mode is
-    recorded with dpkg, so that an upgrade in a later layer does not bring the bit back.
+  - Programs with the set-user-id or set-group-id bit lose it unless they are allowed. The new
+    mode is recorded with dpkg, so that an upgrade in a later layer does not bring the bit back.
   - World-writable files lose that permission; world-writable directories get the sticky bit.
 options:
   root:

@@ -11,16 +11,17 @@ module: root_residue
 short_description: Remove what a build left in a root file system
 version_added: 0.1.0
 description:
-  - Walks the root file system once and removes or empties what module_utils/build/residue.py lists; logs,
-    host keys, histories, temporary files, compiled Python whose source is gone, and so on.
+  - Walks the root file system once and removes or empties what module_utils/build/residue.py
+    lists; logs, host keys, histories, temporary files, compiled Python without a source.
   - Other mounts are left alone, so the shared package archives of a bake stay.
-  - Then, without Python, removes Debian's Python packages, the build user and Ansible's own directory. These
-    go last, because this module may run in that Python and as that user.
+  - Then, without Python, removes Debian's Python packages, the build user and Ansible's own
+    directory. These go last, because this module may run in that Python and as that user.
 options:
   python:
     description:
-      - What happens to Debian's Python. With C(remove) its packages, and the libraries that only they needed,
-        are removed. It is an error when something else that was installed on purpose needs them.
+      - What happens to Debian's Python. With C(remove) its packages, and the libraries that only
+        they needed, are purged. It is an error when something else that was installed on purpose
+        needs them.
     type: str
     choices: [remove, keep]
     default: remove

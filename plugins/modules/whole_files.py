@@ -25,7 +25,8 @@ options:
         type: path
         required: true
       state:
-        description: What is at I(path) afterwards. C(absent) removes files and links, not directories.
+        description:
+          - What is at I(path) afterwards. C(absent) removes files and links, not directories.
         type: str
         choices: [file, directory, link, absent]
         default: file
@@ -49,7 +50,8 @@ options:
         type: str
         default: root
       only_below:
-        description: Do nothing unless this directory exists; for files of software that may be absent.
+        description:
+          - Do nothing unless this directory exists; for files of software that may be absent.
         type: path
 attributes:
   check_mode:

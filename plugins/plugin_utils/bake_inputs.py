@@ -104,7 +104,8 @@ class PluginDigests:
     def __call__(self, name: str) -> str:
         """Return a text that changes when the code behind *name* does.
 
-        For ansible-core's own it is the release; for a collection the release and the plugin's bytes.
+        For ansible-core's own it is the release; for a collection the bytes of the plugin and of
+        what it imports from its collection.
         """
         if name not in self._known:
             self._known[name] = self._find(name)
@@ -113,18 +114,52 @@ class PluginDigests:
     def _find(self, name: str) -> str:
         if name.startswith(("ansible.builtin.", "ansible.legacy.")) or "." not in name:
             return f"ansible-core {core_version}"
-        digest = hashlib.sha256()
-        found = False
+        sources: set[Path] = set()
         for loader in self._LOADERS:
             context = loader.find_plugin_with_context(name)
             path = context.plugin_resolved_path if context.resolved else None
             if path and Path(path).is_file():
-                found = True
-                digest.update(Path(path).read_bytes())
-        return digest.hexdigest()[:16] if found else "absent"
+                _follow_imports(Path(path), sources)
+        if not sources:
+            return "absent"
+        digest = hashlib.sha256()
+        for source in sorted(sources):
+            digest.update(hashlib.sha256(source.read_bytes()).digest())
+        return digest.hexdigest()[:16]
 
 
-def host_variables(task: Any, name: str, groups: list[str], own: Mapping[str, Any]) -> dict[str, Any]:
+_IMPORT = re.compile(
+    rb"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)", re.MULTILINE
+)
+
+
+def _follow_imports(source: Path, sources: set[Path]) -> None:
+    """Add *source* to *sources*, and what it imports from its own collection."""
+    if source in sources:
+        return
+    sources.add(source)
+    parts = source.parts
+    top = parts.index("ansible_collections") if "ansible_collections" in parts else None
+    for dots, module, names in _IMPORT.findall(source.read_bytes()):
+        steps = module.decode().split(".") if module else []
+        if dots:
+            package = source.parents[len(dots) - 1]
+        elif top is not None and steps[:3] == list(parts[top : top + 3]):
+            package = Path(*parts[:top])
+        else:
+            continue
+        target = package.joinpath(*steps)
+        imported = re.findall(rb"\w+", names)
+        candidates = [target.with_suffix(".py"), target / "__init__.py"]
+        candidates += [target / f"{name.decode()}.py" for name in imported]
+        for candidate in candidates:
+            if candidate.is_file():
+                _follow_imports(candidate, sources)
+
+
+def host_variables(
+    task: Any, name: str, groups: list[str], own: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the variables that build host *name* will see in the bake's second play, untemplated.
 
     The host may not be in the inventory yet: it is added to this process's copy of it.
@@ -220,7 +255,12 @@ class StepReader:
                 search={"playbook": self._playbook_folder},
                 reveal=self._reveal,
             )
-            manifest = {**inputs.manifest, "ansible": core_version, "tags": _tags()}
+            manifest = {
+                **inputs.manifest,
+                "variables": _without_place(inputs.manifest.get("variables")),
+                "ansible": core_version,
+                "tags": _tags(),
+            }
             reasons = () if inputs.cacheable else tuple(str(line) for line in inputs.uncacheable)
             steps.append(LayerStep(spec.name, spec.role, manifest, reasons))
             in_collection = AnsibleCollectionRef.is_valid_fqcr(spec.role)
@@ -255,6 +295,12 @@ class StepReader:
                 f"A vault value cannot be decrypted: {error}",
                 hint="Give its password: --vault-password-file or --ask-vault-pass.",
             ) from error
+
+
+def _without_place(variables: object) -> dict[str, object]:
+    """Take out where the checkout lies: the files that are named by it are inputs themselves."""
+    given = variables if isinstance(variables, Mapping) else {}
+    return {name: value for name, value in given.items() if name != "kiln_definition_dir"}
 
 
 def _tags() -> list[list[str]]:

@@ -13,7 +13,7 @@ description:
     quick as starting one for each task. Otherwise each task starts its own, with the same result.
   - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
 version_added: 0.1.0
-author: kiln.immutable contributors
+author: kiln.immutable contributors (@kiln-immutable)
 """
 
 import os
@@ -21,7 +21,7 @@ import os
 from ansible.plugins.strategy.host_pinned import StrategyModule as HostPinned
 from ansible.release import __version__ as core_version
 
-MITOGEN_WORKS_WITH = ((2, 18), (2, 19))
+MITOGEN_WORKS_WITH = ((2, 19),)
 """ansible-core releases that a whole bake was tested with under Mitogen."""
 
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
@@ -65,7 +65,11 @@ def base_key(base: Debootstrap | Registry | Archive, architecture: str) -> str:
 
 
 def _base_manifest(base: Debootstrap | Registry | Archive, architecture: str) -> dict[str, Any]:
-    common = {"normal_form": NORMAL_FORM, "epoch": source_date_epoch(), "architecture": architecture}
+    common = {
+        "normal_form": NORMAL_FORM,
+        "epoch": source_date_epoch(),
+        "architecture": architecture,
+    }
     match base:
         case Debootstrap():
             keyring = base.keyring
@@ -121,9 +125,7 @@ def ensure_base(
                     base, cache.layout, drop=_left_out, empty=EMPTIED
                 )
         seconds = round(time.monotonic() - started, 1)
-        record = BaseRecord(
-            key, layers, source_date_epoch() or epoch, suite, architecture, seconds
-        )
+        record = BaseRecord(key, layers, source_date_epoch() or epoch, suite, architecture, seconds)
         cache.keep_base(record)
         return record
 
@@ -151,7 +153,9 @@ def _bootstrap(
         try:
             with (
                 errors.open("wb") as log,
-                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log) as process,
+                subprocess.Popen(
+                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                ) as process,
                 tempfile.TemporaryFile() as spool,
             ):
                 stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
@@ -162,7 +166,7 @@ def _bootstrap(
                     said = last_lines(Completed(status, b"", errors.read_bytes()), 6)
                     raise DriverError(
                         f"mmdebstrap could not bootstrap {base.suite}: {said}",
-                        hint="Check the mirror and the network; the archive's signature must verify.",
+                        hint="Check mirror and network; the archive's signature must verify.",
                     )
                 epoch = release_epoch(releases.read_text("utf-8", "replace"))
                 spool.seek(0)
@@ -216,7 +220,7 @@ def release_epoch(releases: str) -> int:
     archive carry the same times. Raises DriverError when there is none.
     """
     dates = [
-        int(parsedate_to_datetime(found).replace(tzinfo=timezone.utc).timestamp())
+        int(parsedate_to_datetime(found).replace(tzinfo=UTC).timestamp())
         for found in re.findall(r"^Date: (.+)$", releases, flags=re.MULTILINE)
     ]
     if not dates:
@@ -226,4 +230,4 @@ def release_epoch(releases: str) -> int:
 
 def describe_epoch(epoch: int) -> str:
     """Return *epoch* as RFC 3339 text in UTC."""
-    return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -122,7 +122,9 @@ def _take_over(
         if layer is None:
             continue  # an empty layer, as some builders write for steps that change nothing
         if layer.diff_id != expected:
-            raise DriverError(f"{name} is damaged: layer {expected} has the digest {layer.diff_id}.")
+            raise DriverError(
+                f"{name} is damaged: layer {expected} has the digest {layer.diff_id}."
+            )
         layers.append(layer)
     if not layers:
         raise DriverError(f"{name} holds no files.")
@@ -145,9 +147,7 @@ def suite_of(layout: Layout, layers: Sequence[Layer]) -> str:
                 if member.isreg() and member.name.removeprefix("./") in OS_RELEASE:
                     stream = archive.extractfile(member)
                     text = stream.read().decode("utf-8", "replace") if stream else ""
-                    values = dict(
-                        line.split("=", 1) for line in text.splitlines() if "=" in line
-                    )
+                    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
                     suite = values.get("VERSION_CODENAME", "").strip("\"'")
                     if suite:
                         return suite

@@ -33,7 +33,6 @@ _APT_CONF = """\
 // Downloads and lists are of this bake alone, and shared with others by hard links when it ends:
 // apt's locks are never contended, and nothing of either reaches a layer.
 Dir::Cache::archives "/run/kiln/apt/{name}/archives/";
-Dir::State::lists "/run/kiln/apt/{name}/lists/";
 Dir::Cache::pkgcache "/run/kiln/cache/pkgcache.bin";
 Dir::Cache::srcpkgcache "/run/kiln/cache/srcpkgcache.bin";
 Dir::Log "/run/kiln/log";
@@ -61,6 +60,10 @@ mkdir -p "$pool/archives" "$pool/lists" "$mine/archives/partial" "$mine/lists/pa
 find /run/kiln/apt -mindepth 1 -maxdepth 1 ! -name pool ! -name "$8" -mtime +0 -exec rm -rf {} +
 find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} +
 find "$pool/lists" -maxdepth 1 -type f -exec ln -f -t "$mine/lists" {} +
+# A link and not a setting of apt: roles that ask how old the lists are look at this very path.
+touch -r "$pool/lists" "$mine/lists"
+rm -rf /var/lib/apt/lists
+ln -s "$mine/lists" /var/lib/apt/lists
 # Last: its presence is what lets roles run here.
 printf '%s' "$session" > /run/kiln/session
 exec "$6" -I -c "$4" snapshot --root / --state "$7" --exclude-file "$5"
@@ -75,7 +78,10 @@ find "$mine/archives" -maxdepth 1 -name '*.deb' | while read -r deb; do
   # Dated by when it was fetched. Of two bakes that fetched the same one, the first link stays.
   [ -e "$kept" ] || { touch "$deb"; ln "$deb" "$kept" 2> /dev/null || true; }
 done
-find "$mine/lists" -maxdepth 1 -type f ! -name lock -exec ln -f -t "$pool/lists" {} + 2> /dev/null || true
+if [ "$mine/lists" -nt "$pool/lists" ]; then
+  find "$mine/lists" -maxdepth 1 -type f ! -name lock -exec ln -f -t "$pool/lists" {} + || true
+  touch -r "$mine/lists" "$pool/lists"
+fi
 rm -rf "$mine"
 # The pool stays below $2 MiB: those fetched longest ago go first.
 find "$pool/archives" -name '*.deb' -printf '%T@ %s %p\\n' | sort -rn |
@@ -151,24 +157,38 @@ def open_container(
         image,
         ["-I", "-c", _WAIT],
         options=[
-            "--entrypoint", INTERPRETER,
-            "--hostname", HOSTNAME,
-            "--user", "0:0",
-            "--workdir", "/",
-            "--tmpfs", "/run:exec,mode=755",
-            "--tmpfs", "/tmp:exec,mode=1777",
-            "--volume", f"{toolkit}:{MOUNT}:ro",
-            "--volume", f"{APT_VOLUME}:/run/kiln/apt",
-            "--env", "APT_CONFIG=/run/kiln/apt.conf",
-            "--env", "DEBIAN_FRONTEND=noninteractive",
-            "--env", "LC_ALL=C.UTF-8",
+            "--entrypoint",
+            INTERPRETER,
+            "--hostname",
+            HOSTNAME,
+            "--user",
+            "0:0",
+            "--workdir",
+            "/",
+            "--tmpfs",
+            "/run:exec,mode=755",
+            "--tmpfs",
+            "/tmp:exec,mode=1777",
+            "--volume",
+            f"{toolkit}:{MOUNT}:ro",
+            "--volume",
+            f"{APT_VOLUME}:/run/kiln/apt",
+            "--env",
+            "APT_CONFIG=/run/kiln/apt.conf",
+            "--env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "--env",
+            "LC_ALL=C.UTF-8",
         ],
         labels={SESSION_LABEL: session, f"{LABEL}.building": image_name},
     )
     prepared = engine.execute(
         name,
         [
-            "/bin/sh", "-c", _PREPARE, "prepare",
+            "/bin/sh",
+            "-c",
+            _PREPARE,
+            "prepare",
             session,
             _APT_CONF.format(name=name),
             json.dumps(list(INVISIBLE)),
@@ -191,9 +211,17 @@ def capture(engine: Engine, container: str, *, epoch: int) -> Iterator[bytes]:
     return engine.stream(
         container,
         [
-            INTERPRETER, "-I", "-c", CAPTURE_SOURCE,
-            "capture", "--root", "/", "--state", SNAPSHOT,
-            "--epoch", str(epoch),
+            INTERPRETER,
+            "-I",
+            "-c",
+            CAPTURE_SOURCE,
+            "capture",
+            "--root",
+            "/",
+            "--state",
+            SNAPSHOT,
+            "--epoch",
+            str(epoch),
         ],
     )
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.canonical import digest
-from ..oci.layer import Layer
-from .records import LayerRecord
+from .records import BaseRecord, LayerRecord
 
 FORMAT = 1
 """Counts up when the capture or the sealing changes what the same inputs give."""
@@ -43,9 +42,7 @@ class LayerStep:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LayerStep:
         """The inverse of as_json."""
-        return cls(
-            value["name"], value["role"], value["manifest"], tuple(value["uncacheable"])
-        )
+        return cls(value["name"], value["role"], value["manifest"], tuple(value["uncacheable"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +54,13 @@ class Link:
     record: LayerRecord | None
 
 
-def base_chain_key(layers: Sequence[Layer]) -> str:
-    """Return the key that the first layer's key builds on: the base's content, not its name."""
-    return digest({"format": FORMAT, "base": [layer.diff_id for layer in layers]})
+def base_chain_key(base: BaseRecord) -> str:
+    """Return the key that the first layer's key builds on: the base's content, not its name.
+
+    The epoch is in it, because the times in layers and configuration are made from it.
+    """
+    layers = [layer.diff_id for layer in base.layers]
+    return digest({"format": FORMAT, "base": layers, "epoch": base.epoch})
 
 
 def link(

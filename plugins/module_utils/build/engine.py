@@ -149,7 +149,9 @@ class Engine:
     ) -> Completed:
         """Run *argv* in *container* to its end."""
         keep_open = [] if stdin is None else ["--interactive"]
-        return self.runner(["docker", "exec", *keep_open, container, *argv], stdin=stdin, check=check)
+        return self.runner(
+            ["docker", "exec", *keep_open, container, *argv], stdin=stdin, check=check
+        )
 
     def stream(self, container: str, argv: Sequence[str]) -> Iterator[bytes]:
         """Run *argv* in *container* and give its output piece by piece.
@@ -176,10 +178,12 @@ class Engine:
             status = process.wait()
             if status != 0:
                 errors.seek(0)
-                raise _failed(f"run {argv[0]} in {container}", Completed(status, b"", errors.read()))
+                raise _failed(
+                    f"run {argv[0]} in {container}", Completed(status, b"", errors.read())
+                )
 
     def containers(self, label: str) -> list[str]:
-        """Return the IDs of all containers, running or not, with *label* (``key`` or ``key=value``)."""
+        """Return the IDs of containers, running or not, with *label* (``key`` or ``key=value``)."""
         listing = self.runner(
             ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={label}"]
         )
@@ -198,9 +202,7 @@ class Engine:
 
     def has_volume(self, name: str) -> bool:
         """Tell whether a volume of exactly that name is there."""
-        listing = self.runner(
-            ["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"]
-        )
+        listing = self.runner(["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"])
         return name in listing.text.split()
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:

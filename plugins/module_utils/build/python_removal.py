@@ -18,6 +18,13 @@ TOOLING = re.compile(
     r"|python3-apt|python-apt-common|python3-distutils|python3-lib2to3)"
 )
 
+# Without these even a simulation writes caches and a log.
+_WRITING_NOTHING = (
+    "--option=Dir::Cache::pkgcache=",
+    "--option=Dir::Cache::srcpkgcache=",
+    "--option=Dir::Log::Planner=/dev/null",
+)
+
 _KEEP = "Set seal_python to keep, or leave the package out."
 
 
@@ -51,7 +58,7 @@ def plan_removal(root: Path, run: Runner) -> tuple[str, ...]:
     tooling = installed_tooling((root / "var/lib/dpkg/status").read_text("utf-8", "replace"))
     if not tooling:
         return ()
-    apt = ("apt-get", "--simulate", "--quiet=2")
+    apt = ("apt-get", "--simulate", "--quiet=2", *_WRITING_NOTHING)
     idle = set(removals(run((*apt, "autoremove")).text))
     forced = removals(run((*apt, "purge", *tooling)).text)
     needing = [name for name in forced if name not in idle and not TOOLING.fullmatch(name)]

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.canonical import encode
+from ..core.errors import DriverError
 from ..core.files import write_whole
 from ..oci.layer import Layer
 from ..oci.layout import Layout
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,32 +133,26 @@ class Cache:
 
     def base(self, key: str) -> BaseRecord | None:
         """The base made under *key*."""
-        value = self._read("bases", key)
-        if value is None:
+        record = self._read("bases", key, BaseRecord.from_json)
+        if record is None or not all(self._holds(layer) for layer in record.layers):
             return None
-        record = BaseRecord.from_json(value)
-        return record if all(self._holds(layer) for layer in record.layers) else None
+        return record
 
     def layer(self, key: str) -> LayerRecord | None:
         """The layer captured under *key*."""
-        value = self._read("layers", key)
-        if value is None:
+        record = self._read("layers", key, LayerRecord.from_json)
+        if record is None or (record.layer is not None and not self._holds(record.layer)):
             return None
-        record = LayerRecord.from_json(value)
-        return record if record.layer is None or self._holds(record.layer) else None
+        return record
 
     def bake(self, key: str) -> BakeRecord | None:
         """The bake that ended under *key*."""
-        value = self._read("bakes", key)
-        if value is None:
-            return None
-        record = BakeRecord.from_json(value)
-        return record if self.layout.has(record.index) else None
+        record = self._read("bakes", key, BakeRecord.from_json)
+        return record if record is not None and self.layout.has(record.index) else None
 
     def latest(self, image: str) -> BakeRecord | None:
         """The last bake of *image* that ended here, to compare a new one with."""
-        value = self._read("latest", image)
-        return None if value is None else BakeRecord.from_json(value)
+        return self._read("latest", image, BakeRecord.from_json)
 
     def keep_base(self, record: BaseRecord) -> None:
         """Write the record of a base."""
@@ -177,17 +174,18 @@ class Cache:
         """The file of the record of *kind* (bases, layers, bakes, latest) under *key*."""
         return self.root / kind / (key.removeprefix("sha256:") + ".json")
 
-    def _read(self, kind: str, key: str) -> Mapping[str, Any] | None:
+    def _read(
+        self, kind: str, key: str, from_json: Callable[[Mapping[str, Any]], Record]
+    ) -> Record | None:
         try:
             content = self.record_path(kind, key).read_bytes()
         except FileNotFoundError:
             return None
         try:
-            value = json.loads(content)
-        except ValueError:
-            # A record is an aid, not a source: one that the disk damaged is made again.
+            return from_json(json.loads(content))
+        except (ValueError, LookupError, TypeError, AttributeError, DriverError):
+            # A record is an aid, not a source: one that is damaged is made again.
             return None
-        return value if isinstance(value, dict) else None
 
     def _write(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
         write_whole(self.record_path(kind, key), encode(value) + b"\n")

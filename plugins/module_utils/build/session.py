@@ -135,9 +135,11 @@ def keep_failed(session: Session, engine: Engine, home: Home, image: str, contai
     engine.rename(container, name)
     session.keep(container)
     for folder in home.sessions.glob("*"):
-        if folder != session.folder and (folder / f"{image}.json").exists() and (
-            folder / "kept"
-        ).exists():
+        if (
+            folder != session.folder
+            and (folder / f"{image}.json").exists()
+            and (folder / "kept").exists()
+        ):
             shutil.rmtree(folder, ignore_errors=True)
     return name
 

@@ -30,23 +30,24 @@ class RoleRun:
 
 def render_tasks(runs: Sequence[RoleRun]) -> str:
     """Return the YAML text of the tasks for *runs*, in their order."""
-    parts = ["---\n"]
-    for run in runs:
-        parts.append(
-            f"- name: {json.dumps(f'Layer {run.layer}')}\n"
-            "  tags: [always]\n"
-            f"{_variables(run.vars_sources)}"
-            "  block:\n"
-            f"    - name: {json.dumps(f'Run the role {run.role}')}\n"
-            "      ansible.builtin.include_role:\n"
-            f"        name: {json.dumps(run.role)}\n"
-            "    - name: Run the handlers, so that what they change is in the layer\n"
-            "      ansible.builtin.meta: flush_handlers\n"
-            f"    - name: {json.dumps(f'Capture the layer {run.layer}')}\n"
-            "      kiln.immutable.layer_capture:\n"
-            f"        layer: {json.dumps(run.layer)}\n"
-        )
-    return "".join(parts)
+    return "---\n" + "".join(_render(run) for run in runs)
+
+
+def _render(run: RoleRun) -> str:
+    return (
+        f"- name: {json.dumps(f'Layer {run.layer}')}\n"
+        "  tags: [always]\n"
+        f"{_variables(run.vars_sources)}"
+        "  block:\n"
+        f"    - name: {json.dumps(f'Run the role {run.role}')}\n"
+        "      ansible.builtin.include_role:\n"
+        f"        name: {json.dumps(run.role)}\n"
+        "    - name: Run the handlers, so that what they change is in the layer\n"
+        "      ansible.builtin.meta: flush_handlers\n"
+        f"    - name: {json.dumps(f'Capture the layer {run.layer}')}\n"
+        "      kiln.immutable.layer_capture:\n"
+        f"        layer: {json.dumps(run.layer)}\n"
+    )
 
 
 def _variables(sources: Sequence[str]) -> str:
@@ -64,6 +65,9 @@ def _variables(sources: Sequence[str]) -> str:
 
 def _indent(text: str, width: int) -> str:
     margin = " " * width
-    return "".join(
-        margin + line if line.strip() else line for line in text.splitlines(keepends=True)
-    ).rstrip("\n") + "\n"
+    return (
+        "".join(
+            margin + line if line.strip() else line for line in text.splitlines(keepends=True)
+        ).rstrip("\n")
+        + "\n"
+    )

@@ -37,7 +37,7 @@ rm -rf "$target/bin" "$target/bin.partial" "$target/lib"
 mkdir -p "$target/bin.partial" "$target/lib/so" "$target/lib/python3"
 cp -a "/usr/lib/$version" "$target/lib/"
 cp -a /usr/lib/python3/dist-packages "$target/lib/python3/"
-rm -rf "$target/lib/$version/test" "$target/lib/$version/idlelib" "$target/lib/$version/ensurepip"   "$target/lib/$version/sitecustomize.py"
+for part in test idlelib ensurepip sitecustomize.py; do rm -rf "$target/lib/$version/$part"; done
 cp -a "/usr/bin/$version" "$target/bin.partial/"
 ln -s "$version" "$target/bin.partial/python3"
 find "$target/lib" -name '*.so' > /tmp/elf
@@ -90,10 +90,20 @@ def ensure_toolkit(
         engine.create_volume(volume, {CACHE_LABEL: "toolkit"})
         done = engine.runner(
             [
-                "docker", "run", "--rm", "--pull", "never", "--entrypoint", "/bin/sh",
-                "--label", f"{SESSION_LABEL}={session}",
-                "--volume", f"{volume}:{MOUNT}",
-                image, "-c", _BUILD,
+                "docker",
+                "run",
+                "--rm",
+                "--pull",
+                "never",
+                "--entrypoint",
+                "/bin/sh",
+                "--label",
+                f"{SESSION_LABEL}={session}",
+                "--volume",
+                f"{volume}:{MOUNT}",
+                image,
+                "-c",
+                _BUILD,
             ],
             check=False,
         )
@@ -101,7 +111,7 @@ def ensure_toolkit(
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
             raise DriverError(
                 f"The toolkit for {suite} could not be made: {' '.join(said[-3:])}",
-                hint="The base must be Debian or made from it, with apt and an archive that answers.",
+                hint="The base must be a Debian, or made from one, whose archive answers.",
             )
         write_whole(filled, b"")
         return volume

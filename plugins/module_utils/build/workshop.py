@@ -100,9 +100,11 @@ def open_image(
     fresh = bool(state.get("refresh"))
     base = _base_of(shop, session, definition, facts.architecture, fresh, say)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = Chain(base, base_chain_key(base.layers), link(
-        base_chain_key(base.layers), steps, shop.cache.layer, fresh=fresh
-    ))
+    chain = Chain(
+        base,
+        base_chain_key(base.layers),
+        link(base_chain_key(base.layers), steps, shop.cache.layer, fresh=fresh),
+    )
     session.write(
         image,
         {
@@ -137,9 +139,7 @@ def open_image(
             session=session.id,
             toolkit=toolkit,
         )
-        session.write(
-            image, {"container": container.id, "started_from": container.image}
-        )
+        session.write(image, {"container": container.id, "started_from": container.image})
     session.write(image, {"mark": time.time()})
     return {
         "tasks": str(tasks),
@@ -405,9 +405,7 @@ def _runs(state: Mapping[str, Any], pending: Sequence[Link]) -> list[RoleRun]:
 
 
 def _layer_rows(sealed: Sealed) -> list[dict[str, Any]]:
-    rows = [
-        _row(f"base {sealed.base.suite}", "base", 0.0, layer) for layer in sealed.base.layers
-    ]
+    rows = [_row(f"base {sealed.base.suite}", "base", 0.0, layer) for layer in sealed.base.layers]
     for record in sealed.layers:
         done = "cached" if record.name in sealed.restored else "run"
         rows.append(_row(record.name, done, record.seconds, record.layer))
@@ -422,4 +420,3 @@ def _row(name: str, done: str, seconds: float, layer: Layer | None) -> dict[str,
         "bytes": 0 if layer is None else layer.size,
         "stored": 0 if layer is None else layer.descriptor.size,
     }
-

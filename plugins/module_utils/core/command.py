@@ -73,7 +73,7 @@ def run(
             timeout=timeout,
         )
     except FileNotFoundError as error:
-        missing = error.filename if error.filename else argv[0]
+        missing = error.filename or argv[0]
         raise DriverError(
             f"The program {missing} is not installed.",
             hint=f"Install it (on Debian: apt-get install {argv[0]}) or put it on the PATH.",

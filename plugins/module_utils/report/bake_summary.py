@@ -30,21 +30,22 @@ def render_summary(image: Mapping[str, Any]) -> str:
     """Return the summary of a finished image: what it is, a row per layer, how to run it."""
     layers = image["layers"]
     width = max(len("layer"), *(len(row["name"]) for row in layers))
+    size = human_bytes(sum(row["bytes"] for row in layers))
+    stored = human_bytes(sum(row["stored"] for row in layers))
     lines = [
         "",
         f"{image['name']} {image['version']}, baked in {image['seconds']:.1f} s",
         f"  digest  {image['digest']}",
-        f"  size    {human_bytes(sum(row['bytes'] for row in layers))}, "
-        f"{human_bytes(sum(row['stored'] for row in layers))} compressed",
+        f"  size    {size}, {stored} compressed",
         f"  image   {image['image']} (in the engine)",
         "",
         f"  {'layer':<{width}}  {'':<6}  {'seconds':>7}  {'size':>10}  {'compressed':>10}",
     ]
-    for row in layers:
-        lines.append(
-            f"  {row['name']:<{width}}  {row['done']:<6}  {row['seconds']:>7.1f}  "
-            f"{human_bytes(row['bytes']):>10}  {human_bytes(row['stored']):>10}"
-        )
+    lines += [
+        f"  {row['name']:<{width}}  {row['done']:<6}  {row['seconds']:>7.1f}  "
+        f"{human_bytes(row['bytes']):>10}  {human_bytes(row['stored']):>10}"
+        for row in layers
+    ]
     lines += ["", "  Run it:", f"  {image['run']}", ""]
     return "\n".join(lines)
 

@@ -35,7 +35,8 @@ def processes(host: Host) -> list[str]:
         'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = nginx ] && '
         "grep ^Uid: $p/status; done; true"
     )
-    return host.check_output(script).splitlines()
+    found: str = host.check_output(script)
+    return found.splitlines()
 
 
 def test_the_site_is_served(host: Host) -> None:

@@ -10,7 +10,8 @@ from testinfra.host import Host
 
 def status(host: Host, name: str) -> str:
     """Return the field *name* of the first process's status."""
-    return host.check_output(f"grep ^{name}: /proc/1/status").partition(":")[2].strip()
+    line: str = host.check_output(f"grep ^{name}: /proc/1/status")
+    return line.partition(":")[2].strip()
 
 
 def test_the_service_is_no_root(host: Host) -> None:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from testinfra.host import Host
-
 from ansible_collections.kiln.immutable.plugins.module_utils.build.residue import (
     SEALED,
     Matcher,
     Treatment,
 )
+from testinfra.host import Host
 
 FIND = "find / -xdev"
 

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.archive import docker_archive
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import HistoryLayer, Image, ImageConfig, write_image
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
+    HistoryLayer,
+    Image,
+    ImageConfig,
+    write_image,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import store_layer
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.oci import digest
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import MANIFEST, Descriptor
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
+    MANIFEST,
+    Descriptor,
+)
 
 HEX = "ab" * 32
 

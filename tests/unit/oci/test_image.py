@@ -13,8 +13,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import Healthcheck, HistoryLayer, ImageConfig, read_image, write_image
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
+    CONFIG,
+    INDEX,
+    LAYER_GZIP,
+    MANIFEST,
+    Descriptor,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
+    Healthcheck,
+    HistoryLayer,
+    ImageConfig,
+    read_image,
+    write_image,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import Layer, store_layer
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 

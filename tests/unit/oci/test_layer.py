@@ -14,7 +14,11 @@ import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import LAYER_GZIP
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.digest import sha256_bytes
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import CAPTURE_SOURCE, Layer, store_layer
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import (
+    CAPTURE_SOURCE,
+    Layer,
+    store_layer,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import INDEX, REF_NAME, Descriptor
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
+    INDEX,
+    REF_NAME,
+    Descriptor,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.digest import sha256_bytes
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
@@ -70,9 +74,13 @@ def test_a_blob_is_read_as_it_was_put(layout: Layout, content: bytes) -> None:
 
 
 def test_what_was_not_committed_is_gone(layout: Layout) -> None:
-    with pytest.raises(ZeroDivisionError), layout.writer() as writer:
-        writer.write(b"half")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with layout.writer() as writer:
+            writer.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     with layout.writer() as writer:
         writer.write(b"half")
     assert files(layout) == {"oci-layout", "index.json"}

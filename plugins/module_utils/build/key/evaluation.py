@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .expressions import Token, closing, expressions, is_template, split
 from .mentions import short
@@ -32,13 +32,14 @@ class Possible(NamedTuple):
 Values = list[Possible] | None
 Names = Callable[[str], Values]
 """Gives the raw values that a name may have; None when that cannot be told."""
-Files = Callable[[str, tuple[tuple[Token, ...], ...]], Values]
-"""Gives the paths that a call of a lookup may name; None when that cannot be told."""
 
 
-def no_files(name: str, terms: tuple[tuple[Token, ...], ...]) -> Values:
-    """A place where no lookup can be followed."""
-    return None
+class Files(Protocol):
+    """Gives what a call of a lookup may answer; None when that cannot be told."""
+
+    def __call__(
+        self, name: str, terms: tuple[tuple[Token, ...], ...], *, listed: bool
+    ) -> Values: ...
 
 
 def texts(values: Values) -> list[tuple[str, bool]] | None:
@@ -57,7 +58,7 @@ def texts(values: Values) -> list[tuple[str, bool]] | None:
 class Evaluator:
     """Follows names through their definitions."""
 
-    def __init__(self, names: Names, files: Files = no_files) -> None:
+    def __init__(self, names: Names, files: Files) -> None:
         self._names = names
         self._files = files
 
@@ -131,7 +132,11 @@ class Evaluator:
                 return None
             arguments = split(words[2:-1], ",")
             name = arguments[0][0].literal if len(arguments[0]) == 1 else None
-            return None if name is None else self._files(short(name), tuple(arguments[1:]))
+            if name is None:
+                return None
+            terms = [one for one in arguments[1:] if len(one) < 2 or one[1].text != "="]
+            listed = first.text != "lookup" or len(terms) < len(arguments) - 1
+            return self._files(short(name), tuple(terms), listed=listed)
         return self._path(words, depth)
 
     def _list(self, inner: tuple[Token, ...], depth: int) -> Values:

@@ -83,9 +83,8 @@ FILE_TESTS = names(
     "same_file is_same_file vaulted_file"
 )
 _CORE = ("ansible.builtin.", "ansible.legacy.")
-_JUDGED = frozenset(
-    (*VOLATILE_FILTERS, "password_hash", "strftime", "map")
-    + ("select", "reject", "selectattr", "rejectattr")
+_JUDGED = frozenset(VOLATILE_FILTERS) | names(
+    "password_hash strftime map select reject selectattr rejectattr"
 )
 _PLAIN_FILTER = r"\s*(?:" + "|".join(sorted(FILTERS - _JUDGED)) + r")\b(?!\s*\.)"
 _INTERESTING = re.compile(

@@ -58,11 +58,13 @@ class LayerInputs:
     :param manifest: JSON-able and readable; paths in it are relative, secrets keyed digests.
     :param uncacheable: every line that could not be followed, in the order of path and line.
     :param accepted: the definition declares the layer's inputs, so these lines do not matter.
+    :param facts: names that a run of the layer may give a value to, for the layers above.
     """
 
     manifest: Mapping[str, object]
     uncacheable: tuple[Uncacheable, ...]
     accepted: bool = False
+    facts: frozenset[str] = frozenset()
 
     @property
     def cacheable(self) -> bool:

@@ -45,8 +45,11 @@ _FILES = {
     "synchronize": (FileOption(("src",), "files", Reads.BYTES),),
     "patch": (FileOption(("src",), "files", Reads.BYTES),),
 }
-#: A module that is not known may have an action plugin that reads its `src` here.
-_UNKNOWN = (FileOption(("src",), "files", Reads.BYTES),)
+#: A module that is not known may have an action plugin that reads these here.
+_UNKNOWN = (
+    FileOption(("src",), "files", Reads.BYTES),
+    FileOption(("template",), "templates", Reads.TEMPLATE),
+)
 
 #: Modules of ansible-core and its neighbours whose `src` is a path in the image, or that have none.
 _WITHOUT = names(
@@ -110,7 +113,7 @@ WORDS_ONLY = names("debug set_fact assert fail meta include_tasks import_tasks")
 URL = re.compile(r"(?:https?|ftps?|git|ssh|s3|svn|rsync|scp)://|^git@")
 FETCHERS = re.compile(
     r"(?<![\w./-])(?:\S*/)?(?:curl|wget|pip3?\s+install|npm\s+i|gem\s+install|git\s+(?:clone|fetch|pull)|rsync|scp)\s"
-    r"|(?:https?|ftp)://"
+    r"|(?:https?|ftp)://(?!localhost|127\.|\[::1\])"
 )
 COMMIT = re.compile(r"^[0-9a-f]{40}(?:[0-9a-f]{24})?$")
 CHECKSUM = re.compile(r"^(?:sha224|sha256|sha384|sha512|sha1|md5):[0-9a-fA-F]{32,}$")

@@ -62,7 +62,11 @@ class Reference:
 
 @dataclass(slots=True)
 class Notes:
-    """Grows while texts are read; everything in it only ever gets more."""
+    """Grows while texts are read; everything in it only ever gets more.
+
+    ``passed_on`` holds the words of values that tasks give to names: a loop's variable among
+    them may reach another task.
+    """
 
     words: set[str] = field(default_factory=set)
     secret_words: set[str] = field(default_factory=set)
@@ -72,6 +76,8 @@ class Notes:
     definitions: dict[str, list[object]] = field(default_factory=dict)
     unread: list[Callable[[], None]] = field(default_factory=list)
     facts: set[str] = field(default_factory=set)
+    loads_variables: bool = False
+    passed_on: set[str] = field(default_factory=set)
     loops: dict[str, list[Loop]] = field(default_factory=dict)
     references: list[Reference] = field(default_factory=list)
     plugins: dict[str, tuple[Path, int]] = field(default_factory=dict)
@@ -104,4 +110,5 @@ class Notes:
             len(self.unread),
             len(self.references),
             sum(map(len, self.loops.values())),
+            len(self.passed_on),
         )

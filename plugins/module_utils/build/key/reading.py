@@ -41,6 +41,11 @@ _FILE_LOOKUPS = {
     "ini": ("files", Reads.BYTES),
     "csvfile": ("files", Reads.BYTES),
 }
+#: Names that a template gives a value to by itself.
+_LOCAL = re.compile(
+    r"\{%[-+]?\s*(?:set\s+([^=%]*)|for\s+(.*?)\s+in\b|(?:macro|call)\b([^%]*)|with\s+([^%]*))",
+    re.DOTALL,
+)
 _REARRANGING_LOOPS = PURE_LOOKUPS | {"loop"}
 
 
@@ -177,6 +182,11 @@ class Reader:
                 self.notes.hazard(source, line, found.reason)
             elif isinstance(found, Plugin):
                 self.notes.plugins.setdefault(found.name, (source.path, line))
+            elif at is None and isinstance(found, (Inclusion, Lookup)) and _local(found, text):
+                told = (
+                    "the template" if isinstance(found, Inclusion) else f"the lookup {found.name}"
+                )
+                self.notes.hazard(source, line, f"{told} is given a name of the template's own")
             elif isinstance(found, Inclusion):
                 self._refer(
                     "file",
@@ -309,3 +319,14 @@ class Reader:
     def words_of(self, root: Node, *, secret: bool) -> None:
         """Note the words of every scalar below *root*, escapes resolved."""
         self._note("\n".join(node.value for _, node in scalars(root)), secret)
+
+
+def _local(found: Inclusion | Lookup, text: str) -> bool:
+    """Whether what is included or looked up is told by a name of the template's own."""
+    if isinstance(found, Inclusion):
+        parts = [found.words]
+    else:
+        parts = [*found.terms, *(words for _, words in found.options)]
+    used = {word.text for words in parts for word in words if word.kind == "name"}
+    given = (" ".join(filter(None, groups)) for groups in _LOCAL.findall(text) if used)
+    return not used.isdisjoint(identifiers(" ".join(given)))

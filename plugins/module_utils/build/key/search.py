@@ -79,7 +79,12 @@ class Search:
                 return [Possible(str(reference.source.role.path))]
             if name == "role_name":
                 return [Possible(reference.source.role.label.rpartition(".")[2])]
-            if inside_loop and own is not None and own.variable == name:
+            if (
+                inside_loop
+                and own is not None
+                and own.variable == name
+                and name not in self._notes.passed_on
+            ):
                 return self._repeated(own, reference)
             if name in self._earlier:
                 return None
@@ -102,18 +107,22 @@ class Search:
                 found.append(Possible(str(self._places["playbook"])))
             return found or None
 
-        def files(name: str, terms: tuple[tuple[Token, ...], ...]) -> Values:
-            if name not in ("fileglob", "first_found"):
+        def files(name: str, terms: tuple[tuple[Token, ...], ...], *, listed: bool) -> Values:
+            if name not in ("fileglob", "first_found", "file"):
                 return None
             evaluator = self._evaluator(reference, inside_loop=inside_loop)
             found: list[Possible] = []
             for words in terms:
-                values = evaluator.expression(words)
-                paths = self._named(values, name, reference)
+                paths = self._named(evaluator.expression(words), name, reference)
                 if paths is None:
                     return None
-                found.extend(Possible(path) for path in paths)
-            return found
+                if name == "file":
+                    found.extend(Possible(_text(path)) for path in paths)
+                else:
+                    found.extend(map(Possible, paths))
+            if listed or name == "fileglob":
+                return [Possible([one.value for one in found])]
+            return found or None
 
         return Evaluator(names, files)
 
@@ -229,23 +238,16 @@ class Search:
         folders = _FOLDERS if reference.wants in ("glob", "first") else (reference.folder,)
         globbed = reference.wants == "glob"
         located = False
-        own = [
-            path
-            for place in self._candidates(text, reference, folders, own=True)
-            for path in _existing(place, globbed=globbed)
-        ]
-        for path in own:
-            self._cover(path, text, reference, secret, tainted, found)
-            located = True
-        if located and reference.wants == "file" and not os.path.isabs(text):
-            return True
-        for place in self._candidates(text, reference, folders, own=False):
-            existing = _existing(place, globbed=globbed)
-            for path in existing:
-                self._cover(path, text, reference, secret, tainted, found)
-                located = True
-            if not existing and not self._inside(place):
-                found.outside.setdefault(self._label(place, text, tainted), None)
+        for own in (True, False):
+            for place in self._candidates(text, reference, folders, own=own):
+                existing = _existing(place, globbed=globbed)
+                for path in existing:
+                    self._cover(path, text, reference, secret, tainted, found)
+                    located = True
+                if not existing and not self._inside(place):
+                    found.outside.setdefault(self._label(place, text, tainted), None)
+            if located and reference.wants == "file":
+                return True
         return located
 
     def _candidates(
@@ -301,7 +303,9 @@ class Search:
         for entry in entries:
             if entry.kind == "file":
                 found.texts.append((Path(entry.location), owner, reference.reads))
-                if reference.reads is Reads.SCRIPT and FETCHERS.search(_read(entry)):
+                if reference.reads is Reads.SCRIPT and FETCHERS.search(
+                    _text(entry.location) + "\n"
+                ):
                     found.hazards.append("the script fetches something from afar")
 
     def _walk(self, path: str) -> tuple[Entry, ...]:
@@ -391,6 +395,8 @@ def _in_tree(path: str, relative: str, role: Role) -> bool:
     return top in SHIPPED and os.path.isdir(path) and not role_excludes(relative)
 
 
-def _read(entry: Entry) -> str:
-    with open(entry.location, "rb") as stream:
-        return stream.read().decode("utf-8", "replace")
+def _text(path: str) -> str:
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb") as stream:
+        return stream.read().decode("utf-8", "replace").rstrip()

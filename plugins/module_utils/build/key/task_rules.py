@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .documents import MappingNode, SequenceNode, is_unsafe, line_of, pairs, raw_of, scalars
-from .expressions import is_template
+from .expressions import identifiers, is_template
 from .mentions import short
 from .modules import (
     CHECKSUM,
@@ -24,6 +26,7 @@ from .modules import (
 from .notes import UNKNOWN, Reference, Source
 from .reading import Reader
 from .tasks import Task, tasks
+from .values import texts
 
 _PATH_LOOPS = frozenset(("with_fileglob", "with_first_found", "with_file", "with_filetree"))
 _READING_OPTIONS = frozenset(("src", "file", "dir", "cmd", "url", "deb", "key"))
@@ -45,6 +48,7 @@ def read_tasks(reader: Reader, source: Source) -> None:
 
 def read_task(reader: Reader, task: Task, source: Source) -> None:
     """Note everything that *task* depends on."""
+    source = replace(source, secret=task.secret)
     scalar_options = {name: text for name in task.options if (text := task.text(name)) is not None}
     files = file_options(task.module, scalar_options) if task.module else ()
     named = {option for one in files for option in one.options}
@@ -53,7 +57,7 @@ def read_task(reader: Reader, task: Task, source: Source) -> None:
         reader.scan(node, source, key=key, places=places, loop=task.loop)
         if task.secret:
             reader.words_of(node, secret=True)
-    _definitions(reader, task)
+    _definitions(reader, task, source)
     if task.loop is not None:
         reader.repeated(task.loop, source, task.line, task.secret)
     _elsewhere(reader, task, source)
@@ -77,11 +81,15 @@ def read_task(reader: Reader, task: Task, source: Source) -> None:
     _remote(reader, task, source)
 
 
-def _definitions(reader: Reader, task: Task) -> None:
+def _definitions(reader: Reader, task: Task, source: Source) -> None:
+    """Values that the task gives to names."""
     notes = reader.notes
     if "vars" in task.keywords:
         for name, node in pairs(task.keywords["vars"]):
             notes.define(name, raw_of(node, UNKNOWN))
+            notes.passed_on |= {
+                word for text, _ in texts(raw_of(node)) for word in identifiers(text)
+            }
     if "register" in task.keywords:
         notes.define(str(task.keywords["register"].value), UNKNOWN)
         notes.facts.add(str(task.keywords["register"].value))
@@ -90,7 +98,11 @@ def _definitions(reader: Reader, task: Task) -> None:
         for option, value in task.options.items():
             notes.define(option, value)
             notes.facts.add(option)
-    elif name == "include_vars" and task.text("name") is not None:
+            notes.passed_on |= {word for text, _ in texts(value) for word in identifiers(text)}
+            if is_template(option):
+                notes.hazard(source, task.lines[option], "the name of the fact is computed")
+    notes.loads_variables = notes.loads_variables or name == "include_vars"
+    if name == "include_vars" and task.text("name") is not None:
         notes.define(str(task.text("name")), UNKNOWN)
         notes.facts.add(str(task.text("name")))
     if "loop_control" in task.keywords:
@@ -157,7 +169,15 @@ def _roles(reader: Reader, task: Task, source: Source) -> None:
         reader.notes.hazard(source, task.line, f"{short(task.module)} names no role")
         return
     reader.notes.references.append(
-        Reference("role", short(task.module), source, task.line, value, loop=task.loop)
+        Reference(
+            "role",
+            short(task.module),
+            source,
+            task.lines.get("name", task.lines.get("role", task.line)),
+            value,
+            loop=task.loop,
+            secret=task.secret,
+        )
     )
     collected = task.keywords.get("collections")
     if collected is not None:

@@ -108,7 +108,7 @@ def walk(
     """
     try:
         if not root.is_dir():
-            return (_entry("", str(root), root.name, keeps),)
+            return (_entry("", str(root), keeps),)
         entries = list(_walk(str(root), "", (), excludes, keeps))
     except OSError as error:
         raise DriverError(
@@ -143,7 +143,7 @@ def _walk(
             except OSError:
                 is_directory = False
             if not is_directory:
-                yield _entry(path, name.path, name.name, keeps)
+                yield _entry(path, name.path, keeps)
                 continue
             if name.is_symlink():
                 yield Entry(path, name.path, "directory", link=os.readlink(name.path), mode=0o755)
@@ -152,7 +152,7 @@ def _walk(
     yield Entry(prefix.rstrip("/") or ".", directory, kind, mode=stat.S_IMODE(state.st_mode))
 
 
-def _entry(path: str, location: str, name: str, keeps: Callable[[str], bool]) -> Entry:
+def _entry(path: str, location: str, keeps: Callable[[str], bool]) -> Entry:
     link = os.readlink(location) if os.path.islink(location) else None
     try:
         state = os.stat(location)
