@@ -32,13 +32,7 @@ class ActionModule(BakeAction):
             elif state.get("status") == "failed":
                 failures.append(state["failure"])
             else:
-                failures.append(
-                    {
-                        "name": entry["name"],
-                        "message": "Its build container was lost, or --limit left it out.",
-                        "task": "",
-                    }
-                )
+                failures.append(_noted(str(entry["name"]), task_vars))
         for image in nothing:
             display.display(render_nothing(image))
         for image in images:
@@ -59,3 +53,12 @@ class ActionModule(BakeAction):
             return None
         shop = self.shop(task_vars)
         return self.session(shop, {**task_vars, "kiln_session": plan["session"]})
+
+
+def _noted(image: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """The failure as the play has it, for a full disk that could not take it."""
+    hostvars = task_vars.get("hostvars", {})
+    noted = hostvars[image].get("kiln_failure") if image in hostvars else None
+    if isinstance(noted, Mapping) and noted.get("message"):
+        return dict(noted)
+    return {"name": image, "message": "Its build container was lost, or --limit left it out."}

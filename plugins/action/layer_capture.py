@@ -25,6 +25,7 @@ class ActionModule(BakeAction):
             self.session(shop, task_vars),
             str(task_vars["inventory_hostname"]),
             str(self._task.args["layer"]),
+            task_vars,
         )
         layer = record.layer
         return {

@@ -40,7 +40,7 @@ attributes:
     description: Shows C(/etc/login.defs) and C(/etc/passwd) before and after, never C(/etc/shadow).
     support: partial
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

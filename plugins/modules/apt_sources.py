@@ -33,7 +33,7 @@ attributes:
     description: Shows the file before and after.
     support: full
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

@@ -22,7 +22,7 @@ attributes:
     description: Can run in check mode, and gives the same answer there.
     support: full
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

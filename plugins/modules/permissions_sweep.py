@@ -37,7 +37,7 @@ attributes:
     description: Shows the modes before and after.
     support: full
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

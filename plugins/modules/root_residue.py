@@ -42,7 +42,7 @@ attributes:
     description: Lists the paths that are removed or emptied, with the reason.
     support: full
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

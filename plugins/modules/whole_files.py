@@ -61,7 +61,7 @@ attributes:
     description: Shows the files before and after.
     support: full
 author:
-  - kiln.immutable contributors
+  - kiln.immutable contributors (@kiln-immutable)
 """
 
 EXAMPLES = r"""

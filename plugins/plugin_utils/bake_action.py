@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,15 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         except DriverError as error:
             result.update(error.details)
             result.update(failed=True, msg=str(error))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            home = self.shop(task_vars or {}).home.root
+            result.update(
+                failed=True,
+                msg=f"No space is left on the disk of {error.filename or home}."
+                " Make room there and run the bake again; it goes on from what is done.",
+            )
         return result
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:

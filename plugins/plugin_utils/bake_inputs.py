@@ -121,7 +121,7 @@ class PluginDigests:
             if path and Path(path).is_file():
                 _follow_imports(Path(path), sources)
         if not sources:
-            return "absent"
+            raise DriverError(f"The plugin {name} is not installed.")
         digest = hashlib.sha256()
         for source in sorted(sources):
             digest.update(hashlib.sha256(source.read_bytes()).digest())
@@ -236,6 +236,7 @@ class StepReader:
         extra = load_extra_vars(self._task.get_loader())
         steps: list[LayerStep] = []
         runs: RoleRuns = []
+        facts: set[str] = set()
         for spec in layer_specs(definition):
             path = spec.role_path or self._find_role(spec.role, None)
             values = {**seen, **definition.vars_values, **spec.vars_values, **extra}
@@ -253,8 +254,10 @@ class StepReader:
                 plugin_digest=self._plugins,
                 secret_key=self._secret_key,
                 search={"playbook": self._playbook_folder},
+                earlier=facts,
                 reveal=self._reveal,
             )
+            facts |= set(inputs.facts)
             manifest = {
                 **inputs.manifest,
                 "variables": _without_place(inputs.manifest.get("variables")),
@@ -262,7 +265,9 @@ class StepReader:
                 "tags": _tags(),
             }
             reasons = () if inputs.cacheable else tuple(str(line) for line in inputs.uncacheable)
-            steps.append(LayerStep(spec.name, spec.role, manifest, reasons))
+            steps.append(
+                LayerStep(spec.name, spec.role, manifest, reasons, tuple(sorted(inputs.facts)))
+            )
             in_collection = AnsibleCollectionRef.is_valid_fqcr(spec.role)
             runs.append(
                 {

@@ -17,6 +17,8 @@ author: kiln.immutable contributors (@kiln-immutable)
 """
 
 import os
+from collections import deque
+from typing import Any
 
 from ansible.plugins.strategy.host_pinned import StrategyModule as HostPinned
 from ansible.release import __version__ as core_version
@@ -30,7 +32,32 @@ def _release(version: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-class PlainStrategy(HostPinned):  # type: ignore[misc]  # ansible-core carries no type hints here
+class _Results(deque[Any]):
+    """Task results, in which a lost build container has failed.
+
+    Ansible drops an unreachable host from the play without its rescue. Here no machine may come
+    back later: the failure is to be noted, and images that are based on this one must not wait.
+    A task whose errors are ignored stays unreachable, so that nothing is captured after it.
+    """
+
+    def popleft(self) -> Any:
+        result = super().popleft()
+        if result.is_unreachable() and not result.task.ignore_errors:
+            for part in (result._return_data, *result._loop_results):
+                if part.pop("unreachable", False):
+                    part["failed"] = True
+        return result
+
+
+class _LostHostsFail:
+    """Makes a strategy take lost connections for failures."""
+
+    def __init__(self, tqm: Any) -> None:
+        super().__init__(tqm)  # type: ignore[call-arg]  # a strategy follows in the order of bases
+        self._results: deque[Any] = _Results()
+
+
+class PlainStrategy(_LostHostsFail, HostPinned):  # type: ignore[misc]  # ansible-core has no hints
     """host_pinned under our name."""
 
 
@@ -43,7 +70,7 @@ if _release(core_version) in MITOGEN_WORKS_WITH and not os.environ.get("KILN_PLA
         pass
     else:
 
-        class MitogenStrategy(ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
+        class MitogenStrategy(_LostHostsFail, ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
             """host_pinned whose workers reuse a connection's interpreter."""
 
         StrategyModule = MitogenStrategy

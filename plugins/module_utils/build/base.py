@@ -59,6 +59,12 @@ def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None
     return int(text)
 
 
+def _dated(epoch: int) -> int:
+    """What an image is dated by: SOURCE_DATE_EPOCH before the *epoch* of what it is made from."""
+    wanted = source_date_epoch()
+    return epoch if wanted is None else wanted
+
+
 def base_key(base: Debootstrap | Registry | Archive, architecture: str) -> str:
     """Return the digest of all that the making of *base* depends on, the mirror's state apart."""
     return digest(_base_manifest(base, architecture))
@@ -125,7 +131,7 @@ def ensure_base(
                     base, cache.layout, drop=_left_out, empty=EMPTIED
                 )
         seconds = round(time.monotonic() - started, 1)
-        record = BaseRecord(key, layers, source_date_epoch() or epoch, suite, architecture, seconds)
+        record = BaseRecord(key, layers, _dated(epoch), suite, architecture, seconds)
         cache.keep_base(record)
         return record
 
@@ -170,9 +176,7 @@ def _bootstrap(
                     )
                 epoch = release_epoch(releases.read_text("utf-8", "replace"))
                 spool.seek(0)
-                chunks = normalise_tar(
-                    spool, epoch=source_date_epoch() or epoch, drop=_left_out, empty=EMPTIED
-                )
+                chunks = normalise_tar(spool, epoch=_dated(epoch), drop=_left_out, empty=EMPTIED)
                 layer = store_layer(layout, chunks)
         except FileNotFoundError as error:
             if error.filename != argv[0]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import lzma
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from ..core.errors import DriverError
-from ..oci.descriptor import Descriptor
+from ..oci.descriptor import INDEX, Descriptor
 from ..oci.layer import Layer, store_layer
 from ..oci.layout import Layout
 from ..oci.normalise import normalise_tar
@@ -57,7 +59,14 @@ def import_archive(
     """Take a root filesystem tar or an OCI layout over, after its digest was verified."""
     if base.path.is_dir():
         return _import_layout(base, layout)
-    with base.path.open("rb") as stream:
+    try:
+        opened = base.path.open("rb")
+    except OSError as error:
+        raise DriverError(
+            f"The archive {base.path} cannot be read: {error.strerror}.",
+            hint="Correct base.archive.path.",
+        ) from error
+    with opened as stream:
         found = "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
         if found != base.digest:
             raise DriverError(
@@ -99,8 +108,18 @@ def _import_layout(base: Archive, layout: Layout) -> Imported:
 
 
 def _find(source: Layout, base: Archive) -> Descriptor:
-    index = json.loads((base.path / "index.json").read_bytes())
+    try:
+        index = json.loads((base.path / "index.json").read_bytes())
+    except FileNotFoundError as error:
+        raise DriverError(
+            f"{base.path} is a directory, but no OCI image layout: it has no index.json.",
+            hint="Correct base.archive.path.",
+        ) from error
     known = {entry["digest"]: Descriptor.from_json(entry) for entry in index["manifests"]}
+    for several in [d for d in known.values() if d.media_type == INDEX]:
+        # The images of an index that is for several platforms, each by its own digest.
+        inner = json.loads(source.read(several))["manifests"]
+        known = {**{entry["digest"]: Descriptor.from_json(entry) for entry in inner}, **known}
     if base.digest not in known:
         listed = ", ".join(sorted(known)) or "nothing"
         raise DriverError(
@@ -128,8 +147,16 @@ def _take_over(
         layers.append(layer)
     if not layers:
         raise DriverError(f"{name} holds no files.")
-    created = datetime.fromisoformat(config.get("created") or "1970-01-01T00:00:00+00:00")
-    return tuple(layers), int(created.timestamp()), suite_of(layout, layers)
+    return tuple(layers), _created(config.get("created")), suite_of(layout, layers)
+
+
+def _created(text: object) -> int:
+    """Return an image's RFC 3339 time in seconds since 1970; 0 for none, or for one before."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return 0
+    return max(0, int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()))
 
 
 def suite_of(layout: Layout, layers: Sequence[Layer]) -> str:
@@ -161,7 +188,7 @@ def _newest(stream: IO[bytes], path: Path) -> int:
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as archive:
             return max((int(member.mtime) for member in archive), default=0)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         raise DriverError(f"{path} is no tar archive that can be read: {error}.") from error
 
 

@@ -9,13 +9,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..core.canonical import digest
 from ..core.errors import DriverError
 from ..oci.archive import docker_archive
 from ..oci.image import HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layer import CAPTURE_SOURCE, Layer
 from ..oci.layout import Layout
-from .engine import CACHE_LABEL, LABEL, SESSION_LABEL, Engine
+from .engine import CACHE_LABEL, CHAIN_REPOSITORY, LABEL, SESSION_LABEL, Engine
 from .residue import INVISIBLE
 from .toolkit import INTERPRETER, MOUNT
 
@@ -98,15 +97,17 @@ class BuildContainer:
     image: str
 
 
-def chain_image(layout: Layout, engine: Engine, layers: Sequence[Layer], architecture: str) -> str:
+def chain_image(
+    layout: Layout, engine: Engine, layers: Sequence[Layer], architecture: str, name: str
+) -> str:
     """Make the engine hold an image of just *layers*; return its reference.
 
     Layers that the engine has in the same order, from whatever image of ours, are not sent again.
+
+    :param name: of the one build container that it is for: images that start from the same
+        layers do not take it away from each other.
     """
-    chain = digest([layer.diff_id for layer in layers]).removeprefix("sha256:")[:16]
-    reference = f"kiln-chain:{chain}"
-    if engine.image(reference) is not None:
-        return reference
+    reference = f"{CHAIN_REPOSITORY}:{name}"
     image = write_image(
         layout,
         ImageConfig(

@@ -23,12 +23,14 @@ class LayerStep:
 
     :param manifest: readable; the key is its digest together with the parent's key.
     :param uncacheable: why the layer must run each time, a sentence each; empty when it need not.
+    :param facts: names that the role gives values to, by set_fact or register.
     """
 
     name: str
     role: str
     manifest: Mapping[str, Any]
     uncacheable: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The step as JSON-able values."""
@@ -37,12 +39,19 @@ class LayerStep:
             "role": self.role,
             "manifest": self.manifest,
             "uncacheable": list(self.uncacheable),
+            "facts": list(self.facts),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LayerStep:
         """The inverse of as_json."""
-        return cls(value["name"], value["role"], value["manifest"], tuple(value["uncacheable"]))
+        return cls(
+            value["name"],
+            value["role"],
+            value["manifest"],
+            tuple(value["uncacheable"]),
+            tuple(value["facts"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

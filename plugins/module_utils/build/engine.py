@@ -10,6 +10,7 @@ for all of a bake or for none of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -24,6 +25,8 @@ from ..core.errors import DriverError
 LABEL = "io.kiln"
 SESSION_LABEL = f"{LABEL}.session"
 CACHE_LABEL = f"{LABEL}.cache"
+CHAIN_REPOSITORY = "kiln-chain"
+"""Names of the images that build containers start from: ``kiln-chain:IMAGE-SESSION``."""
 CHUNK = 1 << 20
 
 
@@ -87,7 +90,7 @@ class Engine:
         if not references:
             return []
         done = self.runner(["docker", "image", "inspect", *references], check=False)
-        if done.status != 0 and b"o such image" not in done.stderr:
+        if done.status != 0 and not _only_absent(done):
             raise _failed("look for images", done)
         return [
             ImageFacts(str(entry["Id"]), tuple(entry.get("RootFS", {}).get("Layers") or ()))
@@ -100,6 +103,16 @@ class Engine:
             ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={LABEL}.image"]
         )
         return self.images(sorted(set(listing.text.split())))
+
+    def references(self, pattern: str) -> list[str]:
+        """Return the names of images that match *pattern*, in which ``*`` stands for any text."""
+        listing = self.runner(
+            [
+                *("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"),
+                *("--filter", f"reference={pattern}"),
+            ]
+        )
+        return listing.text.split()
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Feed a ``docker load`` archive to the engine."""
@@ -116,7 +129,10 @@ class Engine:
                     stdin.write(chunk)
                 stdin.close()
             except BrokenPipeError:
-                pass  # the client ended early: its own message follows
+                # The client ended early: its own message follows. What is left in the buffer has
+                # nowhere to go, which a second attempt to write it would say again.
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.close()
             except BaseException:
                 process.kill()
                 raise
@@ -224,6 +240,12 @@ class Engine:
 
 
 _GO_ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+def _only_absent(done: Completed) -> bool:
+    """Whether all that the client complained of is that images are not there."""
+    lines = done.stderr.splitlines()
+    return bool(lines) and all(b"o such image" in line for line in lines)
 
 
 def _failed(what: str, done: Completed) -> DriverError:

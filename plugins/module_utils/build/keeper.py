@@ -12,6 +12,7 @@ Arguments: PID of the main process, session folder, label of the session's conta
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -33,6 +34,10 @@ def keep(pid: int, folder: str, label: str) -> None:
     os.close(1)
     if watched >= 0:
         select.select([watched], [], [])
+    # A task that outlives the main process may be starting a container just now. It looks for this
+    # file afterwards: either it finds it gone, or the listing below finds its container.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, "open"))
     listing = subprocess.run(
         ["docker", "ps", "--all", "--quiet", "--filter", f"label={label}"],
         capture_output=True,
@@ -48,8 +53,26 @@ def keep(pid: int, folder: str, label: str) -> None:
             ["docker", "rm", "--force", "--volumes", *gone], capture_output=True, check=False
         )
         removed = done.returncode == 0
+    if not kept:
+        _remove_images(f"kiln-chain:*-{os.path.basename(folder)}")
     if listing.returncode == 0 and removed and not kept:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_images(pattern: str) -> None:
+    """Take the names away under which build containers were started, when the bake could not."""
+    listing = subprocess.run(
+        [
+            *("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"),
+            *("--filter", f"reference={pattern}"),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    if names := listing.stdout.decode().split():
+        subprocess.run(
+            ["docker", "image", "rm", "--no-prune", *names], capture_output=True, check=False
+        )
 
 
 def _kept(folder: str) -> list[str]:

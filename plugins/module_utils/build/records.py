@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +60,8 @@ class LayerRecord:
     """A layer that was captured. ``layer`` is None when the role changed nothing.
 
     ``seconds`` is what running the role and capturing it took; ``manifest`` is what the key is
-    the digest of, kept readable so that a later bake can say what changed.
+    the digest of, kept readable so that a later bake can say what changed; ``facts`` are the
+    values that the role gave to names which later layers may use.
     """
 
     key: str
@@ -68,6 +69,7 @@ class LayerRecord:
     layer: Layer | None
     seconds: float
     manifest: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON-able values."""
@@ -77,6 +79,7 @@ class LayerRecord:
             "layer": None if self.layer is None else self.layer.as_json(),
             "seconds": self.seconds,
             "manifest": self.manifest,
+            "facts": self.facts,
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class LayerRecord:
             layer=None if layer is None else Layer.from_json(layer),
             seconds=value["seconds"],
             manifest=value["manifest"],
+            facts=value.get("facts", {}),
         )
 
 

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A bake's folder while it goes on: who it is, what it holds, and tidying up after dead ones.
 
-``sessions/ID/`` holds ``lock`` (held by the keeper for as long as the bake lives), ``NAME.json``
-(how far each image is), the generated tasks, and ``kept`` (IDs of containers kept on purpose).
+``sessions/ID/`` holds ``lock`` (held by the keeper for as long as the bake lives), ``open`` (taken
+away by the keeper before it tidies up), ``NAME.json`` (how far each image is), the generated tasks,
+and ``kept`` (IDs of containers kept on purpose).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ..core.canonical import encode
 from ..core.errors import DriverError
 from ..core.files import LockBusy, locked, write_whole
 from . import keeper
-from .engine import SESSION_LABEL, Engine
+from .engine import CHAIN_REPOSITORY, SESSION_LABEL, Engine
 from .home import Home
 
 
@@ -54,9 +55,23 @@ class Session:
             return {}
         return dict(value)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the main process lives. A task may outlive it for a while, but must not act."""
+        return (self.folder / "open").exists()
+
     def write(self, image: str, values: Mapping[str, Any]) -> None:
-        """Keep *values* for *image*, on top of what is kept already."""
+        """Keep *values* for *image*, on top of what is kept already.
+
+        Raises DriverError when the bake has ended: its folder must not come back.
+        """
+        if not self.is_open:
+            raise DriverError(f"The bake {self.id} has ended.", hint="Run it again.")
         write_whole(self.folder / f"{image}.json", encode({**self.read(image), **values}))
+
+    def forget(self, image: str) -> None:
+        """Drop what is kept for *image*; it works on a full disk too."""
+        (self.folder / f"{image}.json").unlink(missing_ok=True)
 
     def keep(self, container_id: str) -> None:
         """Except a container from the tidying up at the end."""
@@ -80,6 +95,7 @@ def open_session(home: Home, *, main_pid: int) -> Session:
     session_id = secrets.token_hex(8)
     folder = home.sessions / session_id
     folder.mkdir(parents=True, mode=0o700)
+    (folder / "open").touch()
     session = Session(session_id, folder)
     program = Path(keeper.__file__)
     guard = subprocess.Popen(
@@ -92,6 +108,8 @@ def open_session(home: Home, *, main_pid: int) -> Session:
     )
     ready = guard.stdout.read(1) if guard.stdout else b""
     if ready != b".":
+        guard.wait()
+        shutil.rmtree(folder, ignore_errors=True)
         raise DriverError("The keeper of the bake did not start.", hint=f"Try: {program}")
     # It outlives this process on purpose; without this, Python would warn of it at exit.
     guard.returncode = 0
@@ -111,6 +129,8 @@ def reap_sessions(home: Home, engine: Engine) -> list[str]:
         try:
             with locked(folder / "lock", wait=False):
                 engine.remove_containers(engine.containers(f"{SESSION_LABEL}={folder.name}"))
+                for reference in engine.references(f"{CHAIN_REPOSITORY}:*-{folder.name}"):
+                    engine.remove_image(reference)
                 shutil.rmtree(folder, ignore_errors=True)
                 reaped.append(folder.name)
         except (LockBusy, FileNotFoundError):
@@ -135,12 +155,11 @@ def keep_failed(session: Session, engine: Engine, home: Home, image: str, contai
     engine.rename(container, name)
     session.keep(container)
     for folder in home.sessions.glob("*"):
-        if (
-            folder != session.folder
-            and (folder / f"{image}.json").exists()
-            and (folder / "kept").exists()
-        ):
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder == session.folder or not (folder / "kept").exists():
+            continue
+        if (folder / f"{image}.json").exists():
+            with contextlib.suppress(LockBusy), locked(folder / "lock", wait=False):
+                shutil.rmtree(folder, ignore_errors=True)
     return name
 
 

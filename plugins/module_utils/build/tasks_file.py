@@ -11,7 +11,7 @@ vault values stay encrypted on disk.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -28,26 +28,44 @@ class RoleRun:
     vars_sources: tuple[str, ...]
 
 
-def render_tasks(runs: Sequence[RoleRun]) -> str:
-    """Return the YAML text of the tasks for *runs*, in their order."""
-    return "---\n" + "".join(_render(run) for run in runs)
+def render_tasks(runs: Sequence[RoleRun], facts: Mapping[str, object] | None = None) -> str:
+    """Return the YAML text of the tasks for *runs*, in their order.
+
+    :param facts: what roles of restored layers set; given back first, as text and not as templates.
+    """
+    given = "" if not facts or not runs else _give_back(facts)
+    return "---\n" + given + "".join(_render(run) for run in runs)
+
+
+def _give_back(facts: Mapping[str, object]) -> str:
+    return (
+        "- name: Give back the facts of restored layers\n"
+        "  tags: [always]\n"
+        "  ansible.builtin.set_fact:\n"
+        + "".join(f"    {name}: !unsafe {json.dumps(facts[name])}\n" for name in sorted(facts))
+    )
 
 
 def _render(run: RoleRun) -> str:
     return (
-        f"- name: {json.dumps(f'Layer {run.layer}')}\n"
+        f"- name: {_text(f'Layer {run.layer}')}\n"
         "  tags: [always]\n"
         f"{_variables(run.vars_sources)}"
         "  block:\n"
-        f"    - name: {json.dumps(f'Run the role {run.role}')}\n"
+        f"    - name: {_text(f'Run the role {run.role}')}\n"
         "      ansible.builtin.include_role:\n"
-        f"        name: {json.dumps(run.role)}\n"
+        f"        name: {_text(run.role)}\n"
         "    - name: Run the handlers, so that what they change is in the layer\n"
         "      ansible.builtin.meta: flush_handlers\n"
-        f"    - name: {json.dumps(f'Capture the layer {run.layer}')}\n"
+        f"    - name: {_text(f'Capture the layer {run.layer}')}\n"
         "      kiln.immutable.layer_capture:\n"
-        f"        layer: {json.dumps(run.layer)}\n"
+        f"        layer: {_text(run.layer)}\n"
     )
+
+
+def _text(value: str) -> str:
+    """A double-quoted YAML scalar: JSON's, but for its pairs of escapes beyond the basic plane."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _variables(sources: Sequence[str]) -> str:
@@ -64,10 +82,7 @@ def _variables(sources: Sequence[str]) -> str:
 
 
 def _indent(text: str, width: int) -> str:
+    """Move a YAML text to the right. Lines of blanks move too, as they may be part of a value."""
     margin = " " * width
-    return (
-        "".join(
-            margin + line if line.strip() else line for line in text.splitlines(keepends=True)
-        ).rstrip("\n")
-        + "\n"
-    )
+    lines = text.removesuffix("\n").split("\n")
+    return "".join(f"{margin}{line}\n" if line else "\n" for line in lines)

@@ -9,11 +9,13 @@ the session's folder.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.canonical import encode
 from ..core.errors import DriverError
 from ..core.waiting import wait_for
 from ..oci.image import Image
@@ -100,11 +102,7 @@ def open_image(
     fresh = bool(state.get("refresh"))
     base = _base_of(shop, session, definition, facts.architecture, fresh, say)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = Chain(
-        base,
-        base_chain_key(base.layers),
-        link(base_chain_key(base.layers), steps, shop.cache.layer, fresh=fresh),
-    )
+    chain = _chain(shop, base, steps, fresh=fresh)
     session.write(
         image,
         {
@@ -117,11 +115,15 @@ def open_image(
         },
     )
     tasks = session.folder / f"{image}.tasks.yml"
-    tasks.write_text(render_tasks(_runs(state, chain.pending)), encoding="utf-8")
+    facts_of_restored = {key: v for r in chain.restored for key, v in r.facts.items()}
+    runs = _runs(state, chain.pending)
+    tasks.write_text(render_tasks(runs, facts_of_restored), encoding="utf-8")
     name = session.container_name(image)
     if chain.pending:
         layers = [*base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
-        started_from = chain_image(shop.layout, shop.engine, layers, base.architecture)
+        started_from = chain_image(
+            shop.layout, shop.engine, layers, base.architecture, f"{image}-{session.id}"
+        )
         toolkit = ensure_toolkit(
             shop.engine,
             shop.home,
@@ -139,6 +141,9 @@ def open_image(
             session=session.id,
             toolkit=toolkit,
         )
+        if not session.is_open:
+            # The main process died meanwhile, and its keeper did not see this container.
+            shop.engine.remove_containers([container.id])
         session.write(image, {"container": container.id, "started_from": container.image})
     session.write(image, {"mark": time.time()})
     return {
@@ -150,8 +155,13 @@ def open_image(
     }
 
 
-def capture_layer(shop: Workshop, session: Session, image: str, name: str) -> LayerRecord:
-    """Capture what the role of layer *name* changed, store it and record it under its key."""
+def capture_layer(
+    shop: Workshop, session: Session, image: str, name: str, variables: Mapping[str, Any]
+) -> LayerRecord:
+    """Capture what the role of layer *name* changed, store it and record it under its key.
+
+    :param variables: the host's, after the role: those that the role set are kept with the layer.
+    """
     state = session.read(image)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
     position = [step.name for step in steps].index(name)
@@ -167,6 +177,7 @@ def capture_layer(shop: Workshop, session: Session, image: str, name: str) -> La
         layer=layer,
         seconds=round(now - state["mark"], 1),
         manifest=steps[position].manifest,
+        facts=_facts(steps[position], variables),
     )
     shop.cache.keep_layer(record)
     session.write(image, {"mark": now})
@@ -259,20 +270,32 @@ def fail_image(
     opens a shell in what was kept.
     """
     state = session.read(image)
-    failure: dict[str, Any] = {"name": image, "task": task, "message": message}
-    container = state.get("container")
-    if container and keep:
-        kept = keep_failed(session, shop.engine, shop.home, image, container)
-        failure["kept"] = kept
-        failure["shell"] = f"docker exec -it {kept} /bin/bash"
-        failure["remove"] = f"docker rm -f -v {kept}"
-    elif container:
-        shop.engine.remove_containers([container])
-        shop.engine.remove_image(state["started_from"])
     done = [key for key in state.get("keys", []) if shop.cache.layer(key) is not None]
-    failure["layers_done"] = len(done)
-    failure["layers"] = len(state.get("steps", []))
-    session.write(image, {"status": "failed", "failure": failure})
+    failure: dict[str, Any] = {
+        "name": image,
+        "task": task,
+        "message": message,
+        "layers_done": len(done),
+        "layers": len(state.get("steps", [])),
+    }
+    container = state.get("container")
+    try:
+        if container and keep:
+            kept = keep_failed(session, shop.engine, shop.home, image, container)
+            failure["kept"] = kept
+            failure["shell"] = f"docker exec -it {kept} /bin/bash"
+            failure["remove"] = f"docker rm -f -v {kept}"
+        elif container:
+            shop.engine.remove_containers([container])
+            shop.engine.remove_image(state["started_from"])
+    except (DriverError, OSError):
+        # Why the image failed matters more. The keeper or the next bake removes the container.
+        pass
+    try:
+        session.write(image, {"status": "failed", "failure": failure})
+    except OSError:
+        # The disk is full. Images that are based on this one must not wait for it.
+        session.forget(image)
     return failure
 
 
@@ -310,9 +333,11 @@ def find_chain(
     fresh: bool = False,
 ) -> Chain | None:
     """Return the chain of an image whose *base* is there, None when it is not."""
-    if base is None:
-        return None
-    key = base_chain_key(base.layers)
+    return None if base is None else _chain(shop, base, steps, fresh=fresh)
+
+
+def _chain(shop: Workshop, base: BaseRecord, steps: Sequence[LayerStep], *, fresh: bool) -> Chain:
+    key = base_chain_key(base)
     return Chain(base, key, link(key, steps, shop.cache.layer, fresh=fresh))
 
 
@@ -402,6 +427,20 @@ def _runs(state: Mapping[str, Any], pending: Sequence[Link]) -> list[RoleRun]:
         RoleRun(run["layer"], run["role"], tuple(run["vars_sources"]))
         for run in (by_name[link.step.name] for link in pending)
     ]
+
+
+def _facts(step: LayerStep, variables: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name in step.facts:
+        if name in variables:
+            try:
+                facts[name] = json.loads(encode(variables[name]))
+            except (TypeError, ValueError) as error:
+                raise DriverError(
+                    f"The role {step.role} sets {name} to a value that cannot be kept: {error}.",
+                    hint="Set it to texts, numbers, lists and mappings of them.",
+                ) from error
+    return facts
 
 
 def _layer_rows(sealed: Sealed) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ..core.command import Runner, run
+from ..core.command import Completed, Runner, run
 from ..core.errors import DriverError
 from ..core.files import locked, write_whole
 from .version import Version, VersionNumber, next_number
@@ -58,8 +58,8 @@ class Catalog:
         """Record a version and commit it; return it, and whether it is new.
 
         The same bytes get the same version: when *index* is there already, nothing is written.
-        A number is never given twice. What a killed process left uncommitted is committed or
-        undone by the next.
+        A number is never given twice, also when its file was removed. What a killed process left
+        uncommitted is committed or undone by the next.
         """
         self.ensure()
         with locked(self.root / ".git" / "kiln.lock"):
@@ -67,7 +67,7 @@ class Catalog:
             known = self.find(image, index)
             if known is not None:
                 return known, False
-            version = make(next_number(series, self.numbers(image)))
+            version = make(next_number(series, self._given(image)))
             path = self._folder(image) / f"{version.number}.yml"
             text = yaml.safe_dump(version.as_document(), sort_keys=False, allow_unicode=True)
             write_whole(path, text.encode())
@@ -78,10 +78,26 @@ class Catalog:
         """Create the repository on first use."""
         if (self.root / ".git" / "kiln.ready").exists():
             return
-        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DriverError(
+                f"The catalog {self.root} cannot be made: {error.strerror}.",
+                hint="Name another folder with kiln_home or KILN_HOME.",
+            ) from error
         with locked(self.root.with_name(f".{self.root.name}.lock")):
             self._git("init", "--quiet", "--initial-branch", "main")
             write_whole(self.root / ".git" / "kiln.ready", b"")
+
+    def _given(self, image: str) -> set[VersionNumber]:
+        """Return every number that was ever given: those of removed files are in the history."""
+        folder = self._folder(image).relative_to(self.root)
+        history = self._git(
+            *("log", "--all", "--format=", "--name-only", "--no-renames", "--diff-filter=A"),
+            *("--", str(folder)),
+        )
+        names = {Path(line).stem for line in history.splitlines() if line.endswith(".yml")}
+        return {VersionNumber.parse(name) for name in names} | set(self.numbers(image))
 
     def _settle(self) -> None:
         """Commit whole records that a killed process wrote but did not commit."""
@@ -95,18 +111,29 @@ class Catalog:
 
     def _commit(self, path: Path, message: str) -> None:
         name = str(path.relative_to(self.root))
-        self._git("add", "--", name)
+        # By force: what a user's own settings ignore is recorded all the same.
+        self._git("add", "--force", "--", name)
         self._git(*self._identity(), "commit", "--quiet", "--message", message, "--", name)
 
     def _identity(self) -> list[str]:
         """Options that give a committer where Git knows none, as on a CI machine."""
-        known = self.runner(["git", "-C", str(self.root), "config", "user.email"], check=False)
-        if known.status == 0 and known.text:
+        # Without a guess from the machine's names, which Git may refuse when it comes to it.
+        asked = self._run_git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
+        if asked.status == 0:
             return []
         return ["-c", "user.name=kiln", "-c", "user.email=kiln@localhost"]
 
     def _git(self, *arguments: str) -> str:
-        return self.runner(["git", "-C", str(self.root), *arguments]).text
+        return self._run_git(*arguments, check=True).text
+
+    def _run_git(self, *arguments: str, check: bool = False) -> Completed:
+        # A bake that a Git hook starts has variables that lead to the repository of the hook.
+        own = {
+            "GIT_DIR": str(self.root / ".git"),
+            "GIT_WORK_TREE": str(self.root),
+            "GIT_INDEX_FILE": str(self.root / ".git" / "index"),
+        }
+        return self.runner(["git", "-C", str(self.root), *arguments], env=own, check=check)
 
     def _folder(self, image: str) -> Path:
         return self.root / "images" / image / "versions"

@@ -109,7 +109,8 @@ class Kiln:
         argv = [*self.program, "capture", *self.place, f"--epoch={EPOCH}"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            layer = store_layer(self.layout, iter(lambda: process.stdout.read1(1 << 20), b""))
+            output = process.stdout
+            layer = store_layer(self.layout, iter(lambda: output.read(1 << 20), b""))
         assert process.returncode == 0
         return layer
 

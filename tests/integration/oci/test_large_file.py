@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.integration.oci.conftest import Kiln
 
 GIB = 1 << 30
 
 
-def test_a_file_of_more_than_8_gib_is_whole_in_the_layer(kiln) -> None:
+def test_a_file_of_more_than_8_gib_is_whole_in_the_layer(kiln: Kiln) -> None:
     size = 8 * GIB + 4096
     marks = {0: b"the start", 5 * GIB: b"the middle", size - 7: b"the end"}
     with (kiln.root / "big").open("wb") as stream:
@@ -18,12 +22,13 @@ def test_a_file_of_more_than_8_gib_is_whole_in_the_layer(kiln) -> None:
             stream.seek(where)
             stream.write(mark)
     layer = kiln.capture()
+    assert layer is not None
     (kiln.root / "big").unlink()
     assert layer.size > size
 
     found, position, zeros = {}, 0, bytes(1 << 20)
     blob = kiln.layout.path(layer.descriptor.digest)
-    tar = ["tar", "--extract", "--to-stdout", "--use-compress-program=pigz", "--file", blob, "big"]
+    tar = ["tar", "--extract", "--to-stdout", "--use-compress-program=pigz", f"--file={blob}"]
     with subprocess.Popen(tar, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         while content := process.stdout.read(1 << 20):

@@ -11,9 +11,14 @@ import shutil
 import stat
 import struct
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.oci.conftest import Kiln, Tree, Unpack
 
 # Version 2, permitted net_raw, effective: what setcap cap_net_raw+ep gives (capabilities(7)).
 CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
@@ -56,6 +61,14 @@ def make(path: Path, kind: str) -> None:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
 
 
+class Case(Protocol):
+    """Makes a tree, and then changes it."""
+
+    def before(self, root: Path, /) -> None: ...
+
+    def after(self, root: Path, /) -> None: ...
+
+
 class Links:
     """Hard links within a directory, across directories, and to what did not change."""
 
@@ -85,7 +98,7 @@ class Attributes:
 
     @staticmethod
     def before(root: Path) -> None:
-        ping = shutil.copy("/usr/bin/true", root / "ping")
+        ping = Path(shutil.copy("/usr/bin/true", root / "ping"))
         ping.chmod(0o755)
         os.setxattr(ping, "security.capability", CAPABILITY)
         os.link(ping, root / "ping-too")
@@ -244,8 +257,13 @@ class Contents:
         os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 5))
 
 
-@pytest.mark.parametrize("case", [Links, Attributes, Modes, Removals, Types, Names, Contents])
-def test_other_tools_unpack_the_same_tree(case, kiln, unpack, describe) -> None:
+CASES = [Links, Attributes, Modes, Removals, Types, Names, Contents]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_other_tools_unpack_the_same_tree(
+    case: Case, kiln: Kiln, unpack: Unpack, describe: Callable[[Path], Tree]
+) -> None:
     case.before(kiln.root)
     first = kiln.capture()
     case.after(kiln.root)
@@ -254,7 +272,42 @@ def test_other_tools_unpack_the_same_tree(case, kiln, unpack, describe) -> None:
     assert unpack(kiln, kiln.image([first, second])) == describe(kiln.root)
 
 
-def test_what_is_mounted_below_a_directory_is_not_seen(kiln) -> None:
+@pytest.fixture
+def overlay(kiln: Kiln) -> Iterator[Callable[[], None]]:
+    """Give a function that mounts a writable layer over the root, as an engine does."""
+    top = kiln.root.parent
+
+    def mount() -> None:
+        for name in ("upper", "work"):
+            (top / name).mkdir()
+        options = f"lowerdir={kiln.root},upperdir={top}/upper,workdir={top}/work"
+        subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", kiln.root], check=True)
+
+    yield mount
+    subprocess.run(["umount", kiln.root], check=True)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_changed_on_a_union_filesystem_is_captured(
+    case: Case,
+    kiln: Kiln,
+    overlay: Callable[[], None],
+    tmp_path: Path,
+    describe: Callable[[Path], Tree],
+) -> None:
+    case.before(kiln.root)
+    first = kiln.capture()
+    overlay()
+    kiln.snapshot()
+    assert kiln.capture() is None
+    case.after(kiln.root)
+    kiln.image([first, kiln.capture()])
+    unpack = ["umoci", "unpack", "--image", f"{kiln.layout.root}:tree", f"{tmp_path}/bundle"]
+    subprocess.run(unpack, check=True)
+    assert describe(tmp_path / "bundle" / "rootfs") == describe(kiln.root)
+
+
+def test_what_is_mounted_below_a_directory_is_not_seen(kiln: Kiln) -> None:
     (kiln.root / "data").mkdir()
     (kiln.root / "file").write_text("below the mount")
     outside = kiln.root.parent / "outside"
@@ -272,11 +325,11 @@ def test_what_is_mounted_below_a_directory_is_not_seen(kiln) -> None:
             subprocess.run(["umount", target], check=True)
 
 
-def test_the_mode_of_the_root_itself_is_kept(kiln, tmp_path) -> None:
+def test_the_mode_of_the_root_itself_is_kept(kiln: Kiln, tmp_path: Path) -> None:
     write(kiln.root / "file")
     first = kiln.capture()
     kiln.root.chmod(0o711)
     kiln.image([first, kiln.capture()])
-    unpack = ["umoci", "unpack", "--image", f"{kiln.layout.root}:tree", tmp_path / "bundle"]
+    unpack = ["umoci", "unpack", "--image", f"{kiln.layout.root}:tree", f"{tmp_path}/bundle"]
     subprocess.run(unpack, check=True)
     assert stat.S_IMODE((tmp_path / "bundle" / "rootfs").stat().st_mode) == 0o711

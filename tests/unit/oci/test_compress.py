@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.compress import Compressor
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 BLOCK = 128 * 1024
@@ -33,11 +33,13 @@ runs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=500), runs), max_size=6))
 def test_gzip_unpacks_what_was_written(parts: list[bytes]) -> None:
     assert gzip.decompress(compressed(parts)) == b"".join(parts)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=500), runs), max_size=6), st.integers(1, 9))
 def test_neither_threads_nor_the_cut_of_the_input_show(parts: list[bytes], level: int) -> None:
     whole = compressed([b"".join(parts)], level=level, threads=1)

@@ -65,6 +65,8 @@ def compose(text: str) -> list[Node]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "it cannot be read as YAML"
         raise Malformed(str(problem), mark.line + 1 if mark is not None else 1) from error
+    except UnicodeError as error:
+        raise Malformed("it is not UTF-8", 1) from error
     except RecursionError as error:
         raise Malformed("it is nested too deeply", 1) from error
 

@@ -96,7 +96,8 @@ class Survey:
         if name.count(".") > 1 and "/" not in name:
             self.notes.collections.add(name.rpartition(".")[0])
         for entry in entries:
-            if entry.content is not None and b"\0" not in entry.content:
+            binary = b"\0" in (entry.content or b"") and not entry.path.startswith("templates/")
+            if entry.content is not None and not binary:
                 self._read_role_file(role, entry.path, Path(entry.location), entry.content)
         return role
 

@@ -43,7 +43,8 @@ OUTSIDE: dict[str, tuple[dict[str, str], dict[str, object], str]] = {
     ),
     "name in a variable of a block": (
         {
-            "tasks/main.yml": "- vars: {chosen: b.txt}\n  block:\n    - copy: src={{ chosen }} dest=/x\n"
+            "tasks/main.yml": "- vars: {chosen: b.txt}\n  block:\n"
+            "    - copy: src={{ chosen }} dest=/x\n"
         },
         {},
         "b.txt",
@@ -108,7 +109,8 @@ OUTSIDE: dict[str, tuple[dict[str, str], dict[str, object], str]] = {
     ),
     "nested list": (
         {
-            "tasks/main.yml": "- copy: src={{ item }} dest=/x\n  with_items: ['{{ some }}', [b.txt]]\n",
+            "tasks/main.yml": "- copy: src={{ item }} dest=/x\n"
+            "  with_items: ['{{ some }}', [b.txt]]\n",
             "files/a.txt": "x",
         },
         {"some": ["a.txt"]},
