@@ -111,6 +111,8 @@ def _changes(
         step = link.step
         if step.uncacheable:
             return tuple(f"{step.name}: {reason}" for reason in step.uncacheable)
+        if before is None and position < len(previous):
+            return (f"{step.name}: its layer is gone from the cache",)
         if before is None or before.name != step.name:
             return (f"{step.name}: a new layer at place {position + 1}",)
         changes = explain(before.manifest, step.manifest)

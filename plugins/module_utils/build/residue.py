@@ -76,6 +76,15 @@ UNSEEN: tuple[Residue, ...] = (
         "var/lib/dpkg/lock-frontend",
         "var/lib/dpkg/triggers/Lock",
     ),
+    *_each(
+        Treatment.HIDE,
+        "identities that every instance would share; hidden, they are in no lower layer either",
+        "etc/ssh/ssh_host_*_key",
+        "etc/ssh/ssh_host_*_key.pub",
+        "var/lib/dbus/machine-id",
+        "var/lib/systemd/credential.secret",
+        "var/lib/systemd/random-seed",
+    ),
     *_each(Treatment.HIDE, "keeps services from starting in a bake", "usr/sbin/policy-rc.d"),
     *_each(Treatment.HIDE, "Ansible's own files on its target", "root/.ansible", "root/.ansible/*"),
 )

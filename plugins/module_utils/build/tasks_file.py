@@ -11,8 +11,12 @@ vault values stay encrypted on disk.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+_LINE_START = re.compile("(?:^|[\n\x85\u2028\u2029])(?=[^\n\x85\u2028\u2029])")
+"""Where a line that is not empty begins, as YAML 1.1 breaks lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ def _give_back(facts: Mapping[str, object]) -> str:
         "- name: Give back the facts of restored layers\n"
         "  tags: [always]\n"
         "  ansible.builtin.set_fact:\n"
-        + "".join(f"    {name}: !unsafe {json.dumps(facts[name])}\n" for name in sorted(facts))
+        + "".join(f"    {name}: !unsafe {_text(facts[name])}\n" for name in sorted(facts))
     )
 
 
@@ -63,8 +67,8 @@ def _render(run: RoleRun) -> str:
     )
 
 
-def _text(value: str) -> str:
-    """A double-quoted YAML scalar: JSON's, but for its pairs of escapes beyond the basic plane."""
+def _text(value: object) -> str:
+    """A value as YAML: JSON, but without its pairs of escapes, which YAML does not join."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -83,6 +87,4 @@ def _variables(sources: Sequence[str]) -> str:
 
 def _indent(text: str, width: int) -> str:
     """Move a YAML text to the right. Lines of blanks move too, as they may be part of a value."""
-    margin = " " * width
-    lines = text.removesuffix("\n").split("\n")
-    return "".join(f"{margin}{line}\n" if line else "\n" for line in lines)
+    return _LINE_START.sub(lambda found: found[0] + " " * width, text.removesuffix("\n")) + "\n"

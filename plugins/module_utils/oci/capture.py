@@ -29,6 +29,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -50,7 +51,7 @@ _KINDS = {
     stat.S_IFDIR: DIRECTORY,
     stat.S_IFIFO: FIFO,
 }
-_STATE_VERSION = 1
+_STATE_VERSION = 2
 # A file's ctime advances with the kernel's tick, which is at most 10 ms.
 _TICK_NS = 20_000_000
 
@@ -253,11 +254,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A root's visible entries by name, and the directories that also hold invisible ones."""
+    """A root's visible entries by name, and the directories that also hold invisible ones.
+
+    :param hidden: names of the invisible entries, without what is below them.
+    """
 
     nodes: Mapping[bytes, Node]
     hiding: frozenset[bytes]
     mounts: frozenset[bytes]
+    hidden: frozenset[bytes] = frozenset()
 
 
 def walk(root: bytes, patterns: Sequence[str]) -> Tree:
@@ -266,6 +271,7 @@ def walk(root: bytes, patterns: Sequence[str]) -> Tree:
     excluded = _matcher(patterns)
     nodes = {b"": _node(root, os.lstat(root))}
     hiding = set()
+    hidden = set()
     pending = [(root, b"")]
     while pending:
         path, name = pending.pop()
@@ -274,6 +280,8 @@ def walk(root: bytes, patterns: Sequence[str]) -> Tree:
                 child = name + b"/" + item.name if name else item.name
                 if child in mounts or (excluded is not None and excluded.match(child)):
                     hiding.add(name)
+                    if child not in mounts:
+                        hidden.add(child)
                     continue
                 status = item.stat(follow_symlinks=False)
                 if stat.S_ISSOCK(status.st_mode):
@@ -281,7 +289,7 @@ def walk(root: bytes, patterns: Sequence[str]) -> Tree:
                 nodes[child] = _node(item.path, status)
                 if stat.S_ISDIR(status.st_mode):
                     pending.append((item.path, child))
-    return Tree(nodes, frozenset(hiding), mounts)
+    return Tree(nodes, frozenset(hiding), mounts, frozenset(hidden))
 
 
 def _node(path: bytes, status: os.stat_result) -> Node:
@@ -327,14 +335,21 @@ def _matcher(patterns: Sequence[str]) -> re.Pattern[bytes] | None:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What an earlier walk found: signatures by name, and the patterns it was made with."""
+    """What an earlier walk found: signatures by name, and the patterns it was made with.
+
+    :param ghosts: invisible entries that were there before the first layer, so they are in what
+        it is built on: nobody sees them change, but a layer says when they are gone.
+    """
 
     signatures: Mapping[bytes, list[Any]]
     hiding: frozenset[bytes]
     patterns: tuple[str, ...]
+    ghosts: frozenset[bytes] = frozenset()
 
 
-def write_snapshot(path: bytes, tree: Tree, patterns: Sequence[str]) -> None:
+def write_snapshot(
+    path: bytes, tree: Tree, patterns: Sequence[str], ghosts: AbstractSet[bytes]
+) -> None:
     """Write the snapshot of *tree* so that it is there whole or not at all."""
     # A change in the same tick as the last one would not move ctime: let that tick pass.
     newest = max(node.status.st_ctime_ns for node in tree.nodes.values())
@@ -345,6 +360,7 @@ def write_snapshot(path: bytes, tree: Tree, patterns: Sequence[str]) -> None:
         "version": _STATE_VERSION,
         "patterns": list(patterns),
         "hiding": sorted(_text(name) for name in tree.hiding),
+        "ghosts": sorted(_text(name) for name in ghosts),
         "entries": {_text(name): node.signature for name, node in tree.nodes.items()},
     }
     partial = path + b".partial"
@@ -368,6 +384,7 @@ def read_snapshot(path: bytes) -> Snapshot:
         {_bytes(name): signature for name, signature in state["entries"].items()},
         frozenset(_bytes(name) for name in state["hiding"]),
         tuple(state["patterns"]),
+        frozenset(_bytes(name) for name in state["ghosts"]),
     )
 
 
@@ -400,7 +417,7 @@ def compare(before: Snapshot, now: Tree) -> Changes:
     links = _join_hard_links(nodes, present)
 
     gone: dict[bytes, list[bytes]] = {}
-    for name in old.keys() - nodes.keys() - now.mounts:
+    for name in (old.keys() - nodes.keys() - now.mounts) | (before.ghosts - now.hidden):
         parent, _slash, last = name.rpartition(b"/")
         # What was below something that went away, or is no directory now, went with it.
         if parent in nodes and nodes[parent].is_directory:
@@ -555,7 +572,7 @@ def take_snapshot(root: bytes, state: bytes, patterns: Sequence[str]) -> dict[st
     """Record the tree of *root* in *state* and return statistics."""
     start = time.monotonic()
     tree = walk(root, patterns)
-    write_snapshot(state, tree, patterns)
+    write_snapshot(state, tree, patterns, tree.hidden)
     return {"entries": len(tree.nodes), "seconds": round(time.monotonic() - start, 3)}
 
 
@@ -566,7 +583,7 @@ def capture_layer(root: bytes, state: bytes, epoch: int, out: BinaryIO) -> dict[
     tree = walk(root, before.patterns)
     changes = compare(before, tree)
     size = write_layer(root, tree, changes, epoch, out)
-    write_snapshot(state, tree, before.patterns)
+    write_snapshot(state, tree, before.patterns, before.ghosts & tree.hidden)
     return {
         "entries": len(changes.present),
         "whiteouts": len(changes.markers),

@@ -127,15 +127,28 @@ def test_a_directory_that_hides_something_is_never_opaque(workshop: Workshop) ->
 
 
 def test_excluded_paths_are_neither_written_nor_missed(workshop: Workshop) -> None:
-    workshop.write("cache/a")
     workshop.write("cache/keep")
     workshop.snapshot(["var/log", "/cache/[ab]*", "*.pyc"])
     workshop.write("var/log/new")
     workshop.write("var/lib/x.pyc")
-    (workshop.root / "cache/a").unlink()
     workshop.write("cache/b")
     (workshop.root / "cache/keep").unlink()
     assert workshop.changed() == ["cache", "cache/.wh.keep", "var", "var/lib"]
+    (workshop.root / "cache/b").unlink()
+    assert workshop.changed() == []
+
+
+def test_an_excluded_path_of_the_base_is_whited_out_when_it_goes(workshop: Workshop) -> None:
+    key = workshop.write("etc/ssh/host_key", "of the base")
+    workshop.write("etc/ssh/other_key")
+    workshop.snapshot(["etc/ssh/*_key"])
+    key.write_text("of this bake")
+    assert workshop.changed() == []
+    key.unlink()
+    assert workshop.changed() == ["etc", "etc/ssh", "etc/ssh/.wh.host_key"]
+    key.write_text("once more")
+    key.unlink()
+    assert workshop.changed() == []
 
 
 @pytest.mark.parametrize("before", ["file", "dir", "symlink", "fifo"])

@@ -1,0 +1,236 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures a bake of ours against Packer's build of the same roles, side by side.
+
+    PYTHONPATH=.collections .venv/bin/python -m tests.bench.packer --write docs/performance.md
+
+All it makes carries a random name and is removed at the end, also after a failure or Ctrl-C. It
+ends with 1 when a promised figure was missed. docs/performance.md says what is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible.release import __version__ as core_version
+from ansible_collections.kiln.immutable.plugins.module_utils.core.command import run
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+
+from . import engine
+from .contenders import CHECKOUT, Ground, Kiln, Packer, playbook_program
+from .page import Machine, Measured, Round, goals, render, render_profile, replace_measured
+
+FREE_BYTES = 4 << 30
+BUSY_LOAD = 0.75
+"""Load for each core above which the figures are not to be trusted."""
+
+VARIANTS = {
+    "docker": "Ansible's docker connection with pipelining, as Packer's documentation shows",
+    "ssh": "Packer's own SSH proxy, with pipelining",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line."""
+
+    definition: Path
+    rounds: int
+    connection: str
+    strategy: str
+    write: Path | None
+    profile: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the bench; return the exit status."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        machine = _machine(options)
+        measured = _measure(options)
+    except DriverError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted; what it made is removed.", file=sys.stderr)
+        return 130
+    variant = VARIANTS[options.connection]
+    if options.strategy:
+        variant += f", strategy {options.strategy}"
+    command = shlex.join(["python", "-m", "tests.bench.packer", *arguments])
+    text = render(measured, machine, command, variant)
+    print(text)
+    if options.profile:
+        last = measured.rounds[-1]
+        for title, build in (
+            ("kiln, cold", last.cold),
+            ("kiln, last role changed", last.last_role),
+            ("Packer", last.packer),
+        ):
+            print(f"\n{render_profile(title, build)}")
+    if options.write is not None:
+        replace_measured(options.write, text)
+    return 0 if all(goal.met for goal in goals(measured)) else 1
+
+
+def _options(arguments: Sequence[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.packer", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--definition",
+        type=Path,
+        default=CHECKOUT / "examples/images/web.yml",
+        help="the image definition (default: examples/images/web.yml)",
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
+    parser.add_argument(
+        "--connection",
+        choices=sorted(VARIANTS),
+        default="docker",
+        help="how Packer's Ansible reaches the container (default: docker, the quicker one)",
+    )
+    parser.add_argument(
+        "--packer-strategy", default="", metavar="NAME", help="Ansible strategy under Packer"
+    )
+    parser.add_argument("--profile", action="store_true", help="show where the time went")
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="put the table between the markers of PAGE"
+    )
+    found = parser.parse_args(arguments)
+    if found.rounds < 1:
+        parser.error("--rounds takes a number from 1 on")
+    return Options(
+        found.definition.resolve(),
+        found.rounds,
+        found.connection,
+        found.packer_strategy,
+        found.write,
+        found.profile,
+    )
+
+
+def _machine(options: Options) -> Machine:
+    """Check what the bench stands on, and describe it; DriverError says what is missing."""
+    if not options.definition.is_file():
+        raise DriverError(f"There is no image definition {options.definition}.")
+    if options.write is not None and not options.write.is_file():
+        raise DriverError(f"There is no page {options.write} to write the table into.")
+    answer = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False)
+    if answer.status != 0:
+        raise DriverError(
+            "No Docker Engine answers.", hint="Start one, or set DOCKER_HOST; `make bake` helps."
+        )
+    packer = run(["packer", "version"], check=False).text.splitlines()[:1]
+    version = packer[0].removeprefix("Packer v") if packer else ""
+    if not version.startswith("1.6."):
+        raise DriverError(
+            f"The packer on the PATH is {version or 'unknown'}; the bench is for Debian 12's 1.6.",
+            hint="Later ones need their plugins installed: apt-get install packer on Debian 12.",
+        )
+    if not Path(playbook_program()).exists():
+        raise DriverError(
+            f"{playbook_program()} does not exist.",
+            hint="Run the bench with the Python of the virtual environment that `make` makes.",
+        )
+    if options.strategy.startswith("mitogen") and not importlib.util.find_spec("ansible_mitogen"):
+        raise DriverError(f"--packer-strategy {options.strategy} needs Mitogen installed.")
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < FREE_BYTES:
+        raise DriverError(
+            f"{tempfile.gettempdir()} has {free >> 20} MiB free; the bench needs"
+            f" {FREE_BYTES >> 20} MiB.",
+            hint="Make room, or set TMPDIR to another folder.",
+        )
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if load > BUSY_LOAD * cores:
+        print(f"bench: the machine is busy (load {load:.1f}); its figures will show it.")
+    return Machine(
+        cores,
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        (
+            ("kiln.immutable", _collection_version()),
+            ("Packer", version),
+            ("ansible-core", core_version),
+            ("Docker Engine", answer.text),
+        ),
+    )
+
+
+def _collection_version() -> str:
+    for line in (CHECKOUT / "galaxy.yml").read_text("utf-8").splitlines():
+        if line.startswith("version:"):
+            return line.partition(":")[2].strip()
+    return "unknown"
+
+
+def _measure(options: Options) -> Measured:
+    name = f"bench-{secrets.token_hex(4)}"
+    before = engine.volumes()
+    folder = Path(tempfile.mkdtemp(prefix="kiln-bench-"))
+    try:
+        ground = Ground.lay(folder, name, options.definition)
+        base = f"{name}-base:1"
+        packer = Packer(ground, base, options.connection, options.strategy)
+        return _rounds(options, Kiln(ground), packer)
+    finally:
+        # A second Ctrl-C must not leave half of it behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        ours = {f"{name}-archives", f"{name}-lists"}
+        ours |= {v for v in engine.volumes() - before if v.startswith(("kiln-apt", "kiln-toolkit"))}
+        left = engine.remove_all(name, sorted(ours))
+        shutil.rmtree(folder, ignore_errors=True)
+        if left or folder.exists():
+            print(f"bench: could not be removed: {' '.join([*left, str(folder)])}")
+
+
+def _rounds(options: Options, kiln: Kiln, packer: Packer) -> Measured:
+    print("bench: a first build of each fills the caches: base, toolkit, packages", flush=True)
+    kiln.define("first")
+    kiln.bake()
+    # Its image stays, so that the engine holds the base of both for all rounds.
+    (first,) = engine.tags(kiln.repository)
+    engine.import_first_layer(first, packer.base, kiln.ground.folder)
+    packer.define("first")
+    packer.build()
+    rounds: list[Round] = []
+    for number in range(1, options.rounds + 1):
+        salt = f"round{number}"
+        engine.remove_images([tag for tag in engine.tags(kiln.repository) if tag != first])
+        engine.remove_images(engine.tags(packer.repository))
+        kiln.define(salt)
+        packer.define(salt)
+        # Who goes first alternates, so that neither always meets the quieter machine.
+        theirs = packer.build() if number % 2 == 0 else None
+        cold, nothing = kiln.bake(), kiln.bake()
+        kiln.ground.change_template()
+        last_role = kiln.bake()
+        rounds.append(Round(cold, nothing, last_role, theirs or packer.build()))
+        print(
+            f"bench: round {number} of {options.rounds}: cold {cold.seconds:.1f} s,"
+            f" nothing changed {nothing.seconds:.2f} s, last role {last_role.seconds:.1f} s,"
+            f" Packer {rounds[-1].packer.seconds:.1f} s",
+            flush=True,
+        )
+    newest = engine.tags(kiln.repository)[0]
+    (built,) = engine.tags(packer.repository)
+    return Measured(tuple(rounds), engine.inspect(newest), engine.inspect(built))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The toolkit's volume: one for each Debian release, filled once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.toolkit import (
+    ensure_toolkit,
+    toolkit_volume,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.core.command import Completed
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+
+VOLUME = toolkit_volume("bookworm", "amd64")
+
+
+class FakeDocker:
+    """Knows volumes; a container that fills one ends as it is told."""
+
+    def __init__(self) -> None:
+        self.volumes: set[str] = set()
+        self.runs: list[Sequence[str]] = []
+        self.answer = Completed(0, b"", b"")
+
+    def __call__(self, argv: Sequence[str], **_given: Any) -> Completed:
+        match list(argv[1:3]):
+            case ["volume", "ls"]:
+                return Completed(0, "\n".join(self.volumes).encode(), b"")
+            case ["volume", "create"]:
+                self.volumes.add(argv[-1])
+            case ["run", "--rm"]:
+                self.runs.append(argv)
+                return self.answer
+        return Completed(0, b"", b"")
+
+
+@pytest.fixture
+def docker() -> FakeDocker:
+    return FakeDocker()
+
+
+def ensure(docker: FakeDocker, home: Path) -> str:
+    return ensure_toolkit(
+        Engine(docker),
+        Home(home),
+        image="a-base",
+        suite="bookworm",
+        architecture="amd64",
+        session="5e55",
+        say=lambda _text: None,
+    )
+
+
+def test_a_volume_is_named_by_release_and_architecture() -> None:
+    assert VOLUME.startswith("kiln-toolkit-bookworm-amd64-")
+    others = {toolkit_volume("trixie", "amd64"), toolkit_volume("bookworm", "arm64")}
+    assert len({VOLUME, *others}) == 3
+
+
+def test_it_is_filled_once(docker: FakeDocker, tmp_path: Path) -> None:
+    assert ensure(docker, tmp_path) == VOLUME
+    assert ensure(docker, tmp_path) == VOLUME
+    assert len(docker.runs) == 1
+
+
+def test_the_container_that_fills_it_belongs_to_the_session(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
+    ensure(docker, tmp_path)
+    (argv,) = docker.runs
+    assert "io.kiln.session=5e55" in argv
+    assert "a-base" in argv
+    assert argv[argv.index("--pull") + 1] == "never"
+
+
+def test_a_removed_volume_is_filled_again(docker: FakeDocker, tmp_path: Path) -> None:
+    ensure(docker, tmp_path)
+    docker.volumes.clear()
+    ensure(docker, tmp_path)
+    assert len(docker.runs) == 2
+
+
+def test_a_volume_of_another_name_is_not_taken_for_it(docker: FakeDocker, tmp_path: Path) -> None:
+    ensure(docker, tmp_path)
+    docker.volumes = {f"{VOLUME}-old"}
+    ensure(docker, tmp_path)
+    assert len(docker.runs) == 2
+
+
+def test_what_failed_is_said_and_done_again_by_the_next(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
+    docker.answer = Completed(100, b"", b"W: something\nE: Unable to locate package python3\n")
+    with pytest.raises(DriverError, match="bookworm could not be made.*Unable to locate") as failed:
+        ensure(docker, tmp_path)
+    assert "apt" in failed.value.hint
+    docker.answer = Completed(0, b"", b"")
+    ensure(docker, tmp_path)
+    assert len(docker.runs) == 2
