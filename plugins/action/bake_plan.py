@@ -22,7 +22,12 @@ from ..module_utils.build.key.changes import explain
 from ..module_utils.build.plan import Action, ImagePlan, plan_image
 from ..module_utils.build.records import BakeRecord, BaseRecord
 from ..module_utils.build.sealing import config_manifest
-from ..module_utils.build.session import main_process, open_session, reap_sessions
+from ..module_utils.build.session import (
+    Session,
+    main_process,
+    open_session,
+    reap_sessions,
+)
 from ..module_utils.build.workshop import Chain, Workshop, as_parent, find_chain
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
@@ -44,7 +49,14 @@ class ActionModule(BakeAction):
         levels = [definition for level in order(definitions) for definition in level]
         wanted = _wanted(levels, task_vars, limited=bool(inventory))
         plans, details = self._plan(shop, levels, task_vars, refresh=refresh)
-        build = [d for d in levels if plans[d.name].action is Action.BAKE and d.name in wanted]
+        build = _to_bake(levels, plans, wanted)
+        session: Session | None = None
+        if build and not self._task.check_mode:
+            session, waited = self._open(shop, build)
+            if waited:
+                # Another bake had these images; what it made need not be made again.
+                plans, details = self._plan(shop, levels, task_vars, refresh=False)
+                build = _to_bake(levels, plans, wanted)
         for definition in build:
             for line in plans[definition.name].reasons:
                 display.display(f"  {definition.name}: {line}")
@@ -59,8 +71,15 @@ class ActionModule(BakeAction):
                 {"prepared": "".join(f"{d.name}: {line}\n" for line in plans[d.name].reasons)}
                 for d in build
             ]
-        if build and not self._task.check_mode:
-            result.update(self._open(shop, levels, build, plans, details, refresh=refresh))
+        if session is not None and build:
+            building = {definition.name for definition in build}
+            for definition in levels:
+                state = _state(definition, *details[definition.name], refresh=refresh)
+                if definition.name in building:
+                    state.update(status="planned", opened=time.time())
+                session.write(definition.name, state)
+            result["session"] = session.id
+            result["build"] = [_build_host(session, definition) for definition in build]
         return result
 
     def _paths(self, inventory: Sequence[str]) -> Sequence[str]:
@@ -120,52 +139,59 @@ class ActionModule(BakeAction):
             details[definition.name] = (steps, runs, chain)
         return plans, details
 
-    def _open(
-        self,
-        shop: Workshop,
-        levels: Sequence[Definition],
-        build: Sequence[Definition],
-        plans: Mapping[str, ImagePlan],
-        details: Mapping[str, tuple[list[LayerStep], RoleRuns, Chain | None]],
-        *,
-        refresh: bool,
-    ) -> dict[str, Any]:
+    def _open(self, shop: Workshop, build: Sequence[Definition]) -> tuple[Session, bool]:
+        """Return a session for *build*, and whether another bake had to be waited for."""
         shop.engine.facts()  # says what to do when no engine answers, before anything is made
         reap_sessions(shop.home, shop.engine)
         shop.layout.ensure()
         shop.layout.sweep_partials()
-        session = open_session(shop.home, main_pid=main_process())
-        building = {d.name for d in build}
-        for definition in levels:
-            steps, runs, chain = details[definition.name]
-            state: dict[str, Any] = {
-                "definition": str(definition.path),
-                "definition_digest": definition.digest,
-                "steps": [step.as_json() for step in steps],
-                "runs": runs,
-                "refresh": refresh,
-            }
-            if definition.name in building:
-                state.update(status="planned", opened=time.time())
-            elif chain is not None and not chain.pending:
-                state.update(
-                    status="cached",
-                    base=chain.base.as_json(),
-                    keys=[link.key for link in chain.links],
-                )
-            session.write(definition.name, state)
-        return {
-            "session": session.id,
-            "build": [
-                {
-                    "name": d.name,
-                    "container": session.container_name(d.name),
-                    "directory": str(d.directory),
-                    "facts": host_facts(d),
-                }
-                for d in build
-            ],
-        }
+        waits: list[bool] = []
+
+        def waiting() -> None:
+            self.say("Another bake has the same images; waiting for it")
+            waits.append(True)
+
+        names = [definition.name for definition in build]
+        session = open_session(shop.home, main_pid=main_process(), images=names, waiting=waiting)
+        return session, bool(waits)
+
+
+def _to_bake(
+    levels: Sequence[Definition], plans: Mapping[str, ImagePlan], wanted: set[str]
+) -> list[Definition]:
+    return [d for d in levels if plans[d.name].action is Action.BAKE and d.name in wanted]
+
+
+def _state(
+    definition: Definition,
+    steps: Sequence[LayerStep],
+    runs: RoleRuns,
+    chain: Chain | None,
+    *,
+    refresh: bool,
+) -> dict[str, Any]:
+    """What the later tasks of the bake need to know of an image, baked or not."""
+    state: dict[str, Any] = {
+        "definition": str(definition.path),
+        "definition_digest": definition.digest,
+        "steps": [step.as_json() for step in steps],
+        "runs": runs,
+        "refresh": refresh,
+    }
+    if chain is not None and not chain.pending:
+        state.update(
+            status="cached", base=chain.base.as_json(), keys=[link.key for link in chain.links]
+        )
+    return state
+
+
+def _build_host(session: Session, definition: Definition) -> dict[str, Any]:
+    return {
+        "name": definition.name,
+        "container": session.container_name(definition.name),
+        "directory": str(definition.directory),
+        "facts": host_facts(definition),
+    }
 
 
 def _inventory_definitions(task_vars: Mapping[str, Any]) -> list[str]:

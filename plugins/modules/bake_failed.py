@@ -23,7 +23,9 @@ options:
     description: The result of the task that failed.
     type: dict
   keep:
-    description: Keep the build container under the name C(kiln-failed-IMAGE), instead of an older one of the same image.
+    description:
+      - Keep the build container under the name C(kiln-failed-IMAGE),
+        instead of an older one of the same image.
     type: bool
     default: false
 attributes:

@@ -13,8 +13,10 @@ module: bake_open
 short_description: Opens the build container of an image
 version_added: 0.1.0
 description:
-  - Makes the base and the toolkit if they are not there, restores the layers that the cache has, starts the build container and writes the tasks of the layers that must run.
-  - Waits for the image that this one is based on. Sets the facts of the image, which are never those of the machine that bakes.
+  - Makes the base and the toolkit if they are not there, restores the layers that the cache has,
+    starts the build container and writes the tasks of the layers that must run.
+  - Waits for the image that this one is based on. Sets the facts of the image, which are never
+    those of the machine that bakes.
 author: kiln.immutable contributors (@kiln-immutable)
 options: {}
 attributes:

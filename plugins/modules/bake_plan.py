@@ -13,15 +13,18 @@ module: bake_plan
 short_description: Decides which images must be baked and why
 version_added: 0.1.0
 description:
-  - Reads image definitions, computes the key of every layer and compares it with the cache, the catalog and the engine.
-  - Outside of check mode it opens a session for the images that must be baked; a keeper process removes the session's containers should the playbook die.
+  - Reads image definitions, computes the key of every layer and compares it with the cache,
+    the catalog and the engine.
+  - Outside of check mode it opens a session for the images that must be baked; a keeper process
+    removes the session's containers should the playbook die.
   - The first task of C(kiln.immutable.bake).
 author: kiln.immutable contributors (@kiln-immutable)
 options:
   images:
     description:
       - A definition, a folder of definitions, or a list of both.
-      - Without it, the definitions of the hosts that the inventory plugin P(kiln.immutable.images#inventory) made.
+      - Without it, the definitions of the hosts that the inventory plugin
+        P(kiln.immutable.images#inventory) made.
     type: raw
   refresh:
     description: Take nothing from the cache, so that the archive's newer packages are seen.
@@ -49,7 +52,13 @@ images:
   returned: success
   type: list
   elements: dict
-  sample: [{name: web, action: bake, reasons: ["nginx: variable nginx_port 8080 -> 8081"], restored: 2, layers: 4, version: null}]
+  sample:
+    - name: web
+      action: bake
+      reasons: ["nginx: variable nginx_port 8080 -> 8081"]
+      restored: 2
+      layers: 4
+      version: null
 build:
   description: The build hosts to add, one for each image to bake.
   returned: success

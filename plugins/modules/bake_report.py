@@ -13,7 +13,8 @@ module: bake_report
 short_description: Sums a bake up
 version_added: 0.1.0
 description:
-  - Prints for each image its version, digest, size, layers and how to run it; fails when an image failed, with the failing task's message last.
+  - Prints for each image its version, digest, size, layers and how to run it; fails when an image
+    failed, with the failing task's message last.
 author: kiln.immutable contributors (@kiln-immutable)
 options:
   plan:

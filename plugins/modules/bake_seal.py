@@ -13,7 +13,8 @@ module: bake_seal
 short_description: Seals an image and records its version
 version_added: 0.1.0
 description:
-  - Assembles the OCI image, removes the build container, records the version in the catalog and loads the image into the engine.
+  - Assembles the OCI image, removes the build container, records the version in the catalog and
+    loads the image into the engine.
   - The same content gets the version that it has already.
 author: kiln.immutable contributors (@kiln-immutable)
 options: {}

@@ -13,7 +13,8 @@ module: layer_capture
 short_description: Captures what a role changed in a build container as a layer
 version_added: 0.1.0
 description:
-  - Streams what changed since the last capture out of the container, in a normal form, into the store, and records it under its key.
+  - Streams what changed since the last capture out of the container, in a normal form, into the
+    store, and records it under its key.
 author: kiln.immutable contributors (@kiln-immutable)
 options:
   layer:

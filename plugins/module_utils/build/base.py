@@ -43,12 +43,14 @@ HOST_FILES = frozenset({"etc/hostname", "etc/resolv.conf", "etc/hosts"})
 _unseen = Matcher.of(UNSEEN)
 
 
-def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None:
+def source_date_epoch(environment: Mapping[str, str] | None = None) -> int | None:
     """Return ``SOURCE_DATE_EPOCH`` in seconds, None when it is not set.
+
+    :param environment: where to look, by default the environment of this process.
 
     Follows https://reproducible-builds.org/specs/source-date-epoch/; DriverError if malformed.
     """
-    text = environment.get("SOURCE_DATE_EPOCH")
+    text = (os.environ if environment is None else environment).get("SOURCE_DATE_EPOCH")
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
@@ -86,13 +88,23 @@ def _base_manifest(base: Debootstrap | Registry | Archive, architecture: str) ->
                 "components": list(base.components),
                 "variant": base.variant,
                 "include": sorted(base.include),
-                "keyring": None if keyring is None else digest(keyring.read_bytes().hex()),
+                "keyring": None if keyring is None else _content_digest(keyring),
                 **common,
             }
         case Registry():
             return {"kind": "registry", "digest": base.digest, **common}
         case Archive():
             return {"kind": "archive", "digest": base.digest, **common}
+
+
+def _content_digest(keyring: Path) -> str:
+    try:
+        return digest(keyring.read_bytes().hex())
+    except OSError as error:
+        raise DriverError(
+            f"The keyring {keyring} cannot be read: {error.strerror}.",
+            hint="Correct base.debootstrap.keyring.",
+        ) from error
 
 
 def ensure_base(
@@ -128,7 +140,11 @@ def ensure_base(
             case Archive():
                 say(f"Importing {base.path}")
                 layers, epoch, suite = import_archive(
-                    base, cache.layout, drop=_left_out, empty=EMPTIED
+                    base,
+                    cache.layout,
+                    epoch=source_date_epoch(),
+                    drop=_left_out,
+                    empty=EMPTIED,
                 )
         seconds = round(time.monotonic() - started, 1)
         record = BaseRecord(key, layers, _dated(epoch), suite, architecture, seconds)

@@ -54,9 +54,18 @@ def import_registry(base: Registry, layout: Layout, engine: Engine) -> Imported:
 
 
 def import_archive(
-    base: Archive, layout: Layout, *, drop: Callable[[str], bool], empty: Container[str]
+    base: Archive,
+    layout: Layout,
+    *,
+    epoch: int | None,
+    drop: Callable[[str], bool],
+    empty: Container[str],
 ) -> Imported:
-    """Take a root filesystem tar or an OCI layout over, after its digest was verified."""
+    """Take a root filesystem tar or an OCI layout over, after its digest was verified.
+
+    :param epoch: the latest time in the layer of a tar; None takes that of its newest file. The
+        layers of a layout stay as they are.
+    """
     if base.path.is_dir():
         return _import_layout(base, layout)
     try:
@@ -74,7 +83,8 @@ def import_archive(
                 hint="Find out which is right before you change base.archive.digest.",
             )
         stream.seek(0)
-        epoch = _newest(stream, base.path)
+        newest = _newest(stream, base.path)
+        epoch = newest if epoch is None else epoch
         stream.seek(0)
         layer = store_layer(layout, normalise_tar(stream, epoch=epoch, drop=drop, empty=empty))
     if layer is None:

@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.canonical import digest
+from ..oci.layer import CAPTURE_SOURCE
 from .records import BaseRecord, LayerRecord
+from .residue import INVISIBLE
 
 FORMAT = 1
-"""Counts up when the capture or the sealing changes what the same inputs give."""
+"""Counts up when the sealing changes what the same inputs give."""
+
+_CAPTURE = digest([CAPTURE_SOURCE, list(INVISIBLE)])
+"""Another capture program, or other things that it does not see, may give other layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def base_chain_key(base: BaseRecord) -> str:
     The epoch is in it, because the times in layers and configuration are made from it.
     """
     layers = [layer.diff_id for layer in base.layers]
-    return digest({"format": FORMAT, "base": layers, "epoch": base.epoch})
+    return digest({"capture": _CAPTURE, "base": layers, "epoch": base.epoch})
 
 
 def link(

@@ -20,11 +20,14 @@ class Home:
     root: Path
 
     @classmethod
-    def at(cls, option: str | None, environment: Mapping[str, str] = os.environ) -> Home:
+    def at(cls, option: str | None, environment: Mapping[str, str] | None = None) -> Home:
         """The home named by *option*, else by ``KILN_HOME``, else below ``XDG_DATA_HOME``.
+
+        :param environment: where to look, by default the environment of this process.
 
         Raises DriverError when the folder cannot be made or written.
         """
+        environment = os.environ if environment is None else environment
         default = Path(environment.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "kiln"
         root = Path(option or environment.get("KILN_HOME") or default).expanduser().resolve()
         try:

@@ -7,7 +7,8 @@ A self-contained program, started in a session of its own so that neither Ctrl-C
 terminal reaches it. It holds the lock of the bake's session folder; a later bake takes a session
 whose lock is free for dead and tidies up after it (see session.py).
 
-Arguments: PID of the main process, session folder, label of the session's containers.
+Arguments: PID of the main process, session folder, label of the session's containers, and the
+lock files of the images that it bakes.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ import subprocess
 import sys
 
 
-def keep(pid: int, folder: str, label: str) -> None:
+def keep(pid: int, folder: str, label: str, images: list[str]) -> None:
     """Wait for process *pid* to end, then remove what it left; see the module."""
-    lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
         watched = -1
+    # In one order for all bakes, so that two never wait for each other.
+    for path in (os.path.join(folder, "lock"), *sorted(images)):
+        if not _lock(path, watched):
+            break
     # The parent waits for this byte: from here on the session is guarded.
     os.write(1, b".")
     os.close(1)
@@ -59,6 +62,27 @@ def keep(pid: int, folder: str, label: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _lock(path: str, watched: int) -> bool:
+    """Hold *path* until this process ends; say so when another bake has it.
+
+    False when the process behind *watched* ended before it was free.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    told = False
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                os.write(1, b"w")
+                told = True
+        else:
+            return True
+        # flock cannot be waited for together with the end of a process: look now and then.
+        if watched < 0 or select.select([watched], [], [], 0.2)[0]:
+            return False
+
+
 def _remove_images(pattern: str) -> None:
     """Take the names away under which build containers were started, when the bake could not."""
     listing = subprocess.run(
@@ -84,4 +108,4 @@ def _kept(folder: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    keep(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    keep(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])

@@ -18,10 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
@@ -90,23 +90,41 @@ def find_session(home: Home, session_id: str) -> Session:
     return Session(session_id, folder)
 
 
-def open_session(home: Home, *, main_pid: int) -> Session:
-    """Open a session and start its keeper, which ends with process *main_pid*."""
+def open_session(
+    home: Home,
+    *,
+    main_pid: int,
+    images: Sequence[str] = (),
+    waiting: Callable[[], None] = lambda: None,
+) -> Session:
+    """Open a session and start its keeper, which ends with process *main_pid*.
+
+    :param images: names of the images to bake; while another session has one of them, this waits.
+    :param waiting: called once if it must wait: what was decided before is then old.
+    """
     session_id = secrets.token_hex(8)
     folder = home.sessions / session_id
     folder.mkdir(parents=True, mode=0o700)
     (folder / "open").touch()
     session = Session(session_id, folder)
     program = Path(keeper.__file__)
+    home.locks.mkdir(exist_ok=True)
+    locks = [str(home.locks / f"image-{image}") for image in images]
     guard = subprocess.Popen(
-        [sys.executable, "-I", str(program), str(main_pid), str(folder), session.label],
+        [sys.executable, "-I", str(program), str(main_pid), str(folder), session.label, *locks],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         cwd="/",
     )
-    ready = guard.stdout.read(1) if guard.stdout else b""
+    stdout: IO[bytes] = guard.stdout  # type: ignore[assignment]  # PIPE was asked for
+    with stdout:
+        ready = stdout.read(1)
+        if ready == b"w":
+            waiting()
+        while ready == b"w":
+            ready = stdout.read(1)
     if ready != b".":
         guard.wait()
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
 
 from ..core.command import Completed, Runner, run
 from ..core.errors import DriverError
 from ..core.files import locked, write_whole
 from .version import Version, VersionNumber, next_number
 
-# libyaml's is ten times as quick and not in every build of PyYAML.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# A controller always has PyYAML; a target that unpacks this file along with others may not.
+with contextlib.suppress(ImportError):
+    import yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ class Catalog:
             text = path.read_text("utf-8")
         except FileNotFoundError:
             return None
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506  # _Loader is a safe loader
+        # libyaml's is ten times as quick and not in every build of PyYAML.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        document = yaml.load(text, Loader=loader)  # noqa: S506  # both are safe loaders
         if not isinstance(document, dict):
             raise DriverError(f"{path} is no version record.", hint="git log shows who changed it.")
         return Version.from_document(document)

@@ -76,7 +76,7 @@ def test_a_full_disk_is_told_and_nothing_half_is_left(small_disk: Path) -> None:
     layout = Layout(small_disk)
     layout.ensure()
     with pytest.raises(DriverError) as caught:
-        store_layer(layout, (os.urandom(1 << 20) for _ in range(8)))
+        store_layer(layout, (os.urandom(1 << 20) for dummy in range(8)))
     written = caught.value.details["bytes"]
     assert isinstance(written, int)
     assert 3_000_000 < written < 4 << 20

@@ -59,7 +59,7 @@ def test_the_web_example_is_what_it_says() -> None:
     assert web.layers[2].vars_values["nginx_port"] == 8080
     assert web.seal == Seal("remove")
     assert web.config.user == "www-data"
-    assert web.config.entrypoint == ("/usr/sbin/nginx", "-g", "daemon off;")
+    assert web.config.entrypoint == ("/usr/sbin/nginx", "-e", "stderr", "-g", "daemon off;")
     assert web.config.ports == (Port(8080),)
     assert web.config.stop_signal == "SIGQUIT"
     assert web.config.healthcheck is not None

@@ -80,7 +80,7 @@ def test_what_the_sink_raises_reaches_the_writer() -> None:
 
     def write() -> None:
         with Compressor(sink, 1, 2) as compressor:
-            for _ in range(10):
+            for _block in range(10):
                 compressor.write(os.urandom(BLOCK))
 
     with pytest.raises(Full):
@@ -90,6 +90,6 @@ def test_what_the_sink_raises_reaches_the_writer() -> None:
 def test_few_blocks_wait_in_memory() -> None:
     arrived: list[int] = []
     with Compressor(lambda content: arrived.append(len(content)), 1, 2) as compressor:
-        for _ in range(20):
+        for _block in range(20):
             compressor.write(os.urandom(BLOCK))
         assert sum(arrived) >= 15 * BLOCK

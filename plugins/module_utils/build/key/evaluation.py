@@ -235,7 +235,7 @@ def _joined(parts: Sequence[Values]) -> Values:
         if size > BOUND:
             return None
     return [
-        Possible("".join(text for text, _ in chosen), any(secret for _, secret in chosen))
+        Possible("".join(text for text, secret in chosen), any(secret for text, secret in chosen))
         for chosen in itertools.product(*known)
     ]
 

@@ -246,7 +246,7 @@ class Reader:
                 self._refer("file", told, source, line, words, "files", Reads.BYTES, loop)
         elif name in _FILE_LOOKUPS:
             folder, reads = _FILE_LOOKUPS[name]
-            if name == "template" and any("string" in option for option, _ in found.options):
+            if name == "template" and any("string" in option for option, words in found.options):
                 self.notes.delimiters = True
             for words in found.terms:
                 self._refer("file", told, source, line, words, folder, reads, loop)
@@ -318,7 +318,7 @@ class Reader:
 
     def words_of(self, root: Node, *, secret: bool) -> None:
         """Note the words of every scalar below *root*, escapes resolved."""
-        self._note("\n".join(node.value for _, node in scalars(root)), secret)
+        self._note("\n".join(node.value for key, node in scalars(root)), secret)
 
 
 def _local(found: Inclusion | Lookup, text: str) -> bool:
@@ -326,7 +326,7 @@ def _local(found: Inclusion | Lookup, text: str) -> bool:
     if isinstance(found, Inclusion):
         parts = [found.words]
     else:
-        parts = [*found.terms, *(words for _, words in found.options)]
+        parts = [*found.terms, *(words for option, words in found.options)]
     used = {word.text for words in parts for word in words if word.kind == "name"}
     given = (" ".join(filter(None, groups)) for groups in _LOCAL.findall(text) if used)
     return not used.isdisjoint(identifiers(" ".join(given)))

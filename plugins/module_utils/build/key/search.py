@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -73,58 +74,76 @@ class Search:
     # Values of names -------------------------------------------------------------------------
 
     def _evaluator(self, reference: Reference, *, inside_loop: bool = True) -> Evaluator:
-        def names(name: str) -> Values:
-            own = reference.loop
-            if name == "role_path":
-                return [Possible(str(reference.source.role.path))]
-            if name == "role_name":
-                return [Possible(reference.source.role.label.rpartition(".")[2])]
-            if (
-                inside_loop
-                and own is not None
-                and own.variable == name
-                and name not in self._notes.passed_on
-            ):
-                return self._repeated(own, reference)
-            if name in self._earlier:
-                return None
-            found: list[Possible] = []
-            for raw in self._notes.values_of(name):
-                if raw is UNKNOWN:
-                    return None
-                found.append(Possible(raw))
-            if inside_loop:
-                for loop in self._notes.loops.get(name, ()):
-                    each = self._repeated(loop, reference)
-                    if each is None:
-                        return None
-                    found.extend(each)
-            variable = self._variables.get(name)
-            if variable is not None:
-                secret = variable.secret or name in self._notes.secret_words
-                found.append(Possible(variable.value, secret))
-            elif name == "playbook_dir" and "playbook" in self._places:
-                found.append(Possible(str(self._places["playbook"])))
-            return found or None
+        return Evaluator(
+            functools.partial(self._name, reference, inside_loop),
+            functools.partial(self._files, reference, inside_loop),
+        )
 
-        def files(name: str, terms: tuple[tuple[Token, ...], ...], *, listed: bool) -> Values:
-            if name not in ("fileglob", "first_found", "file"):
-                return None
-            evaluator = self._evaluator(reference, inside_loop=inside_loop)
-            found: list[Possible] = []
-            for words in terms:
-                paths = self._named(evaluator.expression(words), name, reference)
-                if paths is None:
-                    return None
-                if name == "file":
-                    found.extend(Possible(_text(path)) for path in paths)
-                else:
-                    found.extend(map(Possible, paths))
-            if listed or name == "fileglob":
-                return [Possible([one.value for one in found])]
-            return found or None
+    def _name(self, reference: Reference, inside_loop: bool, name: str) -> Values:
+        """What *name* may stand for at *reference*; None when that cannot be told."""
+        own = reference.loop
+        if name == "role_path":
+            return [Possible(str(reference.source.role.path))]
+        if name == "role_name":
+            return [Possible(reference.source.role.label.rpartition(".")[2])]
+        if (
+            inside_loop
+            and own is not None
+            and own.variable == name
+            and name not in self._notes.passed_on
+        ):
+            return self._repeated(own, reference)
+        if name in self._earlier:
+            return None
+        found = self._noted(reference, inside_loop, name)
+        if found is None:
+            return None
+        variable = self._variables.get(name)
+        if variable is not None:
+            secret = variable.secret or name in self._notes.secret_words
+            found.append(Possible(variable.value, secret))
+        elif name == "playbook_dir" and "playbook" in self._places:
+            found.append(Possible(str(self._places["playbook"])))
+        return found or None
 
-        return Evaluator(names, files)
+    def _noted(self, reference: Reference, inside_loop: bool, name: str) -> Values:
+        """What the texts of the roles give to *name*: its definitions, and the loops over it."""
+        values = self._notes.values_of(name)
+        if any(raw is UNKNOWN for raw in values):
+            return None
+        found = [Possible(raw) for raw in values]
+        for loop in self._notes.loops.get(name, ()) if inside_loop else ():
+            each = self._repeated(loop, reference)
+            if each is None:
+                return None
+            found.extend(each)
+        return found
+
+    def _files(
+        self,
+        reference: Reference,
+        inside_loop: bool,
+        name: str,
+        terms: tuple[tuple[Token, ...], ...],
+        *,
+        listed: bool,
+    ) -> Values:
+        """What a lookup of files may answer; None when that cannot be told."""
+        if name not in ("fileglob", "first_found", "file"):
+            return None
+        evaluator = self._evaluator(reference, inside_loop=inside_loop)
+        found: list[Possible] = []
+        for words in terms:
+            paths = self._named(evaluator.expression(words), name, reference)
+            if paths is None:
+                return None
+            if name == "file":
+                found.extend(Possible(_text(path)) for path in paths)
+            else:
+                found.extend(map(Possible, paths))
+        if listed or name == "fileglob":
+            return [Possible([one.value for one in found])]
+        return found or None
 
     def _repeated(self, loop: Loop, reference: Reference) -> Values:
         evaluator = self._evaluator(reference, inside_loop=False)
@@ -162,7 +181,7 @@ class Search:
         if patterns is None:
             return None
         found: list[str] = []
-        for pattern, _ in patterns:
+        for pattern, _secret in patterns:
             for place in self._candidates(pattern, reference, _FOLDERS):
                 found.extend(_existing(place, globbed=kind == "fileglob"))
         return list(dict.fromkeys(found))
@@ -191,14 +210,14 @@ class Search:
             )
             return found
         if reference.wants == "environment":
-            found.environment = [(name, reference.secret) for name, _ in named]
+            found.environment = [(name, reference.secret) for name, secret in named]
         elif reference.wants == "role":
-            found.roles = [name.strip() for name, _ in named]
+            found.roles = [name.strip() for name, secret in named]
         elif reference.wants == "not remote":
-            if any(URL.search(text) for text, _ in named):
+            if any(URL.search(text) for text, secret in named):
                 found.hazards.append(f"{reference.told} fetches bytes that no checksum pins")
         elif reference.wants == "checksum":
-            if not all(CHECKSUM.match(text.strip()) for text, _ in named):
+            if not all(CHECKSUM.match(text.strip()) for text, secret in named):
                 found.hazards.append("the checksum is not a digest, but read from elsewhere")
         else:
             self._locate(reference, named, found)

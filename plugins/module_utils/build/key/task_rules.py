@@ -87,9 +87,7 @@ def _definitions(reader: Reader, task: Task, source: Source) -> None:
     if "vars" in task.keywords:
         for name, node in pairs(task.keywords["vars"]):
             notes.define(name, raw_of(node, UNKNOWN))
-            notes.passed_on |= {
-                word for text, _ in texts(raw_of(node)) for word in identifiers(text)
-            }
+            notes.passed_on |= _words_in(raw_of(node))
     if "register" in task.keywords:
         notes.define(str(task.keywords["register"].value), UNKNOWN)
         notes.facts.add(str(task.keywords["register"].value))
@@ -98,7 +96,7 @@ def _definitions(reader: Reader, task: Task, source: Source) -> None:
         for option, value in task.options.items():
             notes.define(option, value)
             notes.facts.add(option)
-            notes.passed_on |= {word for text, _ in texts(value) for word in identifiers(text)}
+            notes.passed_on |= _words_in(value)
             if is_template(option):
                 notes.hazard(source, task.lines[option], "the name of the fact is computed")
     notes.loads_variables = notes.loads_variables or name == "include_vars"
@@ -111,6 +109,10 @@ def _definitions(reader: Reader, task: Task, source: Source) -> None:
             notes.define(str(control["index_var"].value), UNKNOWN)
 
 
+def _words_in(value: object) -> set[str]:
+    return {word for text, template in texts(value) for word in identifiers(text)}
+
+
 def _elsewhere(reader: Reader, task: Task, source: Source) -> None:
     """Tasks that run in another place than the image."""
     keywords = task.keywords
@@ -121,12 +123,12 @@ def _elsewhere(reader: Reader, task: Task, source: Source) -> None:
     if "connection" in keywords:
         reader.notes.hazard(source, task.line, "the task has a connection of its own")
     if "vars" in keywords:
-        for name, _ in pairs(keywords["vars"]):
+        for name, _value in pairs(keywords["vars"]):
             if name in ("ansible_connection", "ansible_host", "ansible_remote_addr"):
                 reader.notes.hazard(source, task.line, f"the task sets {name}")
     if "module_defaults" in keywords:
-        for _, options in pairs(keywords["module_defaults"]):
-            if any(option in _READING_OPTIONS for option, _ in pairs(options)):
+        for _module, options in pairs(keywords["module_defaults"]):
+            if any(option in _READING_OPTIONS for option, value in pairs(options)):
                 reader.notes.hazard(source, task.line, "module_defaults name a file or an address")
 
 
@@ -173,7 +175,7 @@ def _roles(reader: Reader, task: Task, source: Source) -> None:
             "role",
             short(task.module),
             source,
-            task.lines.get("name", task.lines.get("role", task.line)),
+            _line(task, "name", "role"),
             value,
             loop=task.loop,
             secret=task.secret,
@@ -181,7 +183,7 @@ def _roles(reader: Reader, task: Task, source: Source) -> None:
     )
     collected = task.keywords.get("collections")
     if collected is not None:
-        reader.notes.collections |= {node.value for _, node in scalars(collected)}
+        reader.notes.collections |= {node.value for key, node in scalars(collected)}
 
 
 def _remote(reader: Reader, task: Task, source: Source) -> None:
@@ -189,65 +191,75 @@ def _remote(reader: Reader, task: Task, source: Source) -> None:
     notes = reader.notes
     name = base_name(task.module)
     if "collections" in task.keywords:
-        notes.collections |= {node.value for _, node in scalars(task.keywords["collections"])}
-
-    def flag(reason: str, option: str = "") -> None:
-        notes.hazard(source, task.lines.get(option, task.line), reason)
-
+        collected = scalars(task.keywords["collections"])
+        notes.collections |= {node.value for key, node in collected}
     if name in REPOSITORIES:
         revision = task.text("version") or task.text("revision") or ""
         if not COMMIT.match(revision):
-            flag("a repository is fetched without a full commit id as its version", "repo")
+            reason = "a repository is fetched without a full commit id as its version"
+            notes.hazard(source, _line(task, "repo"), reason)
+    elif name in INDEXES and (name != "apt_key" or {"url", "keyserver"} & set(task.options)):
+        notes.hazard(source, task.line, f"{name} fetches what no lock pins")
+    elif name in COMMANDS:
+        _fetching_command(reader, task, source)
+    elif name == "pause" and "prompt" in task.options:
+        notes.hazard(source, _line(task, "prompt"), "the task asks whoever runs it")
+    else:
+        if name == "apt_repository" and "ppa:" in (task.text("repo") or ""):
+            notes.hazard(source, _line(task, "repo"), "a PPA is looked up at its service")
+        for option in REMOTE_OPTIONS.get(name, ()):
+            _remote_option(reader, task, source, option)
+        if name not in WORDS_ONLY and name not in REMOTE_OPTIONS:
+            _download(reader, task, source)
+
+
+def _line(task: Task, *options: str) -> int:
+    """The line of the first of *options* that the task has, else the task's own."""
+    return next((task.lines[one] for one in options if one in task.lines), task.line)
+
+
+def _fetching_command(reader: Reader, task: Task, source: Source) -> None:
+    for key, node in task.own:
+        if key not in (task.module, "args"):
+            continue
+        for _key, scalar in scalars(node):
+            if not is_unsafe(scalar) and FETCHERS.search(scalar.value + " "):
+                reason = "the command fetches something from afar"
+                reader.notes.hazard(source, line_of(scalar), reason)
+
+
+def _remote_option(reader: Reader, task: Task, source: Source, option: str) -> None:
+    """An option that takes a file of the controller, or an address."""
+    value = task.options.get(option)
+    named = value if isinstance(value, str) else ""
+    line = _line(task, option)
+    if URL.search(named):
+        reader.notes.hazard(source, line, f"{option} fetches bytes that no checksum pins")
+    elif is_template(named):
+        reader.notes.references.append(
+            Reference("not remote", option, source, line, value, loop=task.loop)
+        )
+
+
+def _download(reader: Reader, task: Task, source: Source) -> None:
+    """A module that fetches what an option names: a checksum must pin it."""
+    name = base_name(task.module)
+    if name != "get_url" and not any(_is_address(task, one) for one in task.options):
         return
-    if name in INDEXES and (name != "apt_key" or {"url", "keyserver"} & set(task.options)):
-        flag(f"{name} fetches what no lock pins")
-        return
-    if name in COMMANDS:
-        for node in (node for key, node in task.own if key in (task.module, "args")):
-            for _, scalar in scalars(node):
-                if not is_unsafe(scalar) and FETCHERS.search(scalar.value + " "):
-                    notes.hazard(source, line_of(scalar), "the command fetches something from afar")
-        return
-    if name == "pause" and "prompt" in task.options:
-        flag("the task asks whoever runs it", "prompt")
-        return
-    if name == "apt_repository" and "ppa:" in (task.text("repo") or ""):
-        flag("a PPA is looked up at its service", "repo")
-    for option in REMOTE_OPTIONS.get(name, ()):
-        value = task.options.get(option)
-        named = value if isinstance(value, str) else ""
-        if URL.search(named):
-            flag(f"{option} fetches bytes that no checksum pins", option)
-        elif is_template(named):
-            notes.references.append(
-                Reference(
-                    "not remote",
-                    option,
-                    source,
-                    task.lines.get(option, task.line),
-                    value,
-                    loop=task.loop,
-                )
-            )
-    if name in WORDS_ONLY or name in REMOTE_OPTIONS:
-        return
-    if name == "get_url" or any(
-        URL.search(text) or (option == "url" and is_template(text))
-        for option in task.options
-        if (option == "url" or option.endswith("_url") or option in ("uri", "baseurl"))
-        and (text := task.text(option)) is not None
-    ):
-        checksum = task.options.get("checksum", task.options.get("sha256"))
-        if checksum is None or name == "uri":
-            flag(f"{name} fetches bytes that no checksum pins", "url")
-        elif not (isinstance(checksum, str) and CHECKSUM.match(checksum.strip())):
-            notes.references.append(
-                Reference(
-                    "checksum",
-                    "checksum",
-                    source,
-                    task.lines.get("checksum", task.line),
-                    checksum,
-                    loop=task.loop,
-                )
-            )
+    checksum = task.options.get("checksum", task.options.get("sha256"))
+    if checksum is None or name == "uri":
+        reason = f"{name} fetches bytes that no checksum pins"
+        reader.notes.hazard(source, _line(task, "url"), reason)
+    elif not (isinstance(checksum, str) and CHECKSUM.match(checksum.strip())):
+        line = _line(task, "checksum")
+        reader.notes.references.append(
+            Reference("checksum", "checksum", source, line, checksum, loop=task.loop)
+        )
+
+
+def _is_address(task: Task, option: str) -> bool:
+    """Whether *option* names the address of what is fetched."""
+    text = task.text(option)
+    if text is None or not (option.endswith("_url") or option in ("url", "uri", "baseurl")):
+        return False
+    return URL.search(text) is not None or (option == "url" and is_template(text))

@@ -102,7 +102,7 @@ def _task(node: Node, entries: Mapping[str, Node], secret: bool) -> Task:
     if module in ("action", "local_action"):
         chosen = options.pop("module", None)
         if chosen is None and "_raw_params" in options:
-            chosen, _, rest = str(options.pop("_raw_params")).partition(" ")
+            chosen, _space, rest = str(options.pop("_raw_params")).partition(" ")
             if rest:
                 options["_raw_params"] = rest
         module = str(chosen or "")

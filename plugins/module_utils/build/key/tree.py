@@ -86,7 +86,7 @@ def role_excludes(path: str) -> bool:
     """Whether the role-relative *path* is left out of a role's tree."""
     if path in TOP_EXCLUDED:
         return True
-    top, _, rest = path.partition("/")
+    top, _slash, rest = path.partition("/")
     if rest and top in SHIPPED:
         return False
     return LEFTOVER.match(path.rpartition("/")[2]) is not None

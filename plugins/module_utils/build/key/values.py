@@ -57,7 +57,7 @@ def plain(value: object, seal: Seal | None) -> object:
         return {"!unsafe": value.text}
     if isinstance(value, Mapping):
         pairs = [(plain(key, seal), plain(inner, seal)) for key, inner in value.items()]
-        if all(isinstance(key, str) and not key.startswith("!") for key, _ in pairs):
+        if all(isinstance(key, str) and not key.startswith("!") for key, inner in pairs):
             return {str(key): inner for key, inner in pairs}
         return {"!pairs": sorted(([key, inner] for key, inner in pairs), key=canonical.encode)}
     if isinstance(value, (list, tuple)):

@@ -257,9 +257,9 @@ class Site:
         return keys
 
 
-def build_site(root: Path, files: Mapping[str, str] = FILES) -> Site:
+def build_site(root: Path) -> Site:
     site = Site(root)
-    for name, text in files.items():
+    for name, text in FILES.items():
         site.write(name, text)
     for name, value in VARIABLES.items():
         site.set(name, value)

@@ -29,7 +29,7 @@ def test_no_name_in_a_template_is_missed(text: str) -> None:
         lexed = list(jinja2.Environment().lex(whole))
     except jinja2.TemplateSyntaxError:
         assume(False)
-    wanted = Counter(value for _, kind, value in lexed if kind == "name")
+    wanted = Counter(value for line, kind, value in lexed if kind == "name")
     seen = Counter(
         token.text for found in expressions(whole) for token in found.tokens if token.kind == "name"
     )

@@ -104,8 +104,10 @@ TASKS: dict[str, tuple[str, int, str]] = {
     "file in a home": ("copy:\n  src: ~/.ssh/id.pub\n  dest: /x", 5, "home"),
     "get_url": ("get_url:\n  url: https://example.org/x\n  dest: /x", 5, "checksum"),
     "get_url with a checksum from afar": (
-        "get_url:\n  url: https://example.org/x\n  dest: /x\n"
-        "  checksum: sha256:https://example.org/sums",
+        """get_url:
+  url: https://example.org/x
+  dest: /x
+  checksum: sha256:https://example.org/sums""",
         7,
         "checksum",
     ),
