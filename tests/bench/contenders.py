@@ -226,8 +226,7 @@ class Packer:
         """Write the playbook and the template of a round."""
         definition = self.ground.salted(salt)
         roles = [
-            {"role": layer["role"], "vars": layer.get("vars", {})}
-            for layer in definition["layers"]
+            {"role": layer["role"], "vars": layer.get("vars", {})} for layer in definition["layers"]
         ]
         sealing = {f"seal_{key}": value for key, value in definition.get("seal", {}).items()}
         roles.append({"role": "kiln.immutable.seal", "vars": sealing})
@@ -318,9 +317,11 @@ _BOOTSTRAP = [
     "set -eu; export DEBIAN_FRONTEND=noninteractive",
     "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d",
     "echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/60speed",
-    f"[ -n \"$(find /var/lib/apt/lists -maxdepth 0 -mmin -{LIST_MINUTES} ! -empty)\" ] &&"
-    " ls /var/lib/apt/lists/*_Packages* > /dev/null 2>&1 ||"
-    " { apt-get update -qq; touch /var/lib/apt/lists; }",
+    (
+        f'[ -n "$(find /var/lib/apt/lists -maxdepth 0 -mmin -{LIST_MINUTES} ! -empty)" ] &&'
+        " ls /var/lib/apt/lists/*_Packages* > /dev/null 2>&1 ||"
+        " { apt-get update -qq; touch /var/lib/apt/lists; }"
+    ),
     "apt-get install -qq --yes --no-install-recommends python3 python3-apt > /dev/null",
 ]
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rounds, their medians, and the page that shows them. Pure but for reading and writing the page."""
+"""Rounds, their medians, and the page that shows them. Pure but for the page's own file."""
 
 from __future__ import annotations
 
@@ -90,9 +90,8 @@ def render(measured: Measured, machine: Machine, command: str, variant: str) -> 
     lines = [
         f"Command: `{command}`",
         "",
-        f"Machine: {machine.cores} cores, {machine.memory / (1 << 30):.0f} GiB of memory. Versions: "
-        + ", ".join(f"{name} {version}" for name, version in machine.versions)
-        + ".",
+        f"Machine: {machine.cores} cores, {machine.memory / (1 << 30):.0f} GiB of memory."
+        f" Versions: {', '.join(' '.join(pair) for pair in machine.versions)}.",
         "",
         f"Medians of {len(rounds)} rounds, smallest and largest in parentheses. Packer: {variant}.",
         "",
@@ -105,16 +104,16 @@ def render(measured: Measured, machine: Machine, command: str, variant: str) -> 
         tasks = _tasks([case(r) for r in rounds])
         theirs = _tasks([r.packer for r in rounds])
         lines.append(f"| {title} | {seconds} | {packer} | {ratios} | {tasks} | {theirs} |")
-    ours, theirs_ = measured.ours, measured.packers
+    ours, other = measured.ours, measured.packers
+    compressed = f"{ours.compressed / MIB:.2f} | {other.compressed / MIB:.2f}"
     lines += [
         "",
         "| image | kiln | Packer |",
         "|---|---|---|",
-        f"| size, MiB | {ours.size / MIB:.2f} | {theirs_.size / MIB:.2f} |",
-        f"| gzip -6 of `docker save`, MiB | {ours.compressed / MIB:.2f}"
-        f" | {theirs_.compressed / MIB:.2f} |",
-        f"| files | {ours.files} | {theirs_.files} |",
-        f"| files named `python3*` | {len(ours.python_files)} | {len(theirs_.python_files)} |",
+        f"| size, MiB | {ours.size / MIB:.2f} | {other.size / MIB:.2f} |",
+        f"| gzip -6 of `docker save`, MiB | {compressed} |",
+        f"| files | {ours.files} | {other.files} |",
+        f"| files named `python3*` | {len(ours.python_files)} | {len(other.python_files)} |",
         "",
         "| goal | |",
         "|---|---|",
@@ -159,4 +158,6 @@ def _spread(values: Sequence[float], digits: int) -> str:
 def _tasks(builds: Sequence[Build]) -> str:
     """Tasks in all and those of roles; the bake's own steps, such as a capture, are the rest."""
     counts = sorted({(len(build.tasks), build.of_roles) for build in builds})
-    return " / ".join(f"{total}, {of_roles} of roles" if total else "0" for total, of_roles in counts)
+    return " / ".join(
+        f"{total}, {of_roles} of roles" if total else "0" for total, of_roles in counts
+    )

@@ -49,7 +49,7 @@ def import_registry(base: Registry, layout: Layout, engine: Engine) -> Imported:
         with tarfile.open(fileobj=spool) as archive:
             manifest = json.load(_member(archive, "manifest.json"))[0]
             config = json.load(_member(archive, manifest["Config"]))
-            sources = [_chunks(_member(archive, name)) for name in manifest["Layers"]]
+            sources = [_saved(_member(archive, name)) for name in manifest["Layers"]]
             return _take_over(base.image, sources, config, layout)
 
 
@@ -207,6 +207,13 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     if stream is None:
         raise DriverError(f"The engine's archive has no file at {name}.")
     return stream
+
+
+def _saved(stream: IO[bytes]) -> Iterator[bytes]:
+    """The tar of a saved layer: engines with the containerd store save it as it was pulled."""
+    magic = stream.read(2)
+    stream.seek(0)
+    return _decompressed(stream, "gzip" if magic == b"\x1f\x8b" else "tar")
 
 
 def _decompressed(stream: IO[bytes], media_type: str) -> Iterator[bytes]:

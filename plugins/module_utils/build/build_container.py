@@ -54,13 +54,19 @@ printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d
 pool=/run/kiln/apt/pool
 mine=/run/kiln/apt/$8
-mkdir -p "$pool/archives" "$pool/lists" "$mine/archives/partial" "$mine/lists/partial"
+lists=$pool/lists-$9
+mkdir -p "$pool/archives" "$mine/archives/partial" "$mine/lists/partial"
 # What a killed bake left; a bake takes no day.
 find /run/kiln/apt -mindepth 1 -maxdepth 1 ! -name pool ! -name "$8" -mtime +0 -exec rm -rf {} +
-find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} +
-find "$pool/lists" -maxdepth 1 -type f -exec ln -f -t "$mine/lists" {} +
-# A link and not a setting of apt: roles that ask how old the lists are look at this very path.
-touch -r "$pool/lists" "$mine/lists"
+# Another bake may be tidying the pool up: what it takes away is fetched again.
+find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} + || true
+# Roles ask by its time how old the folder of lists is: without lists it is as old as can be.
+touch -d @0 "$mine/lists"
+if [ -d "$lists" ]; then
+  find "$lists" -maxdepth 1 -type f -exec ln -f -t "$mine/lists" {} + || true
+  touch -r "$lists" "$mine/lists"
+fi
+# A link and not a setting of apt, because they look at this very path.
 rm -rf /var/lib/apt/lists
 ln -s "$mine/lists" /var/lib/apt/lists
 # Last: its presence is what lets roles run here.
@@ -77,11 +83,20 @@ find "$mine/archives" -maxdepth 1 -name '*.deb' | while read -r deb; do
   # Dated by when it was fetched. Of two bakes that fetched the same one, the first link stays.
   [ -e "$kept" ] || { touch "$deb"; ln "$deb" "$kept" 2> /dev/null || true; }
 done
-if [ "$mine/lists" -nt "$pool/lists" ]; then
-  find "$mine/lists" -maxdepth 1 -type f ! -name lock -exec ln -f -t "$pool/lists" {} + || true
-  touch -r "$mine/lists" "$pool/lists"
+lists=$pool/lists-$3
+newer() { [ ! -d "$lists" ] || [ "$mine/lists" -nt "$lists" ]; }
+if ls "$mine/lists" | grep -q Release && newer; then
+  # Whole or not at all: lists that lack a part would look as new as whole ones.
+  rm -rf "$lists.$1"
+  cp -al "$mine/lists" "$lists.$1"
+  rm -rf "$lists.$1/partial" "$lists.$1/lock" "$lists"
+  mv -T "$lists.$1" "$lists" || rm -rf "$lists.$1"
+  touch -r "$mine/lists" "$lists"
 fi
 rm -rf "$mine"
+# Lists of four bases are enough.
+find "$pool" -maxdepth 1 -name 'lists-*' -printf '%T@ %p\\n' | sort -rn | tail -n +5 |
+cut -d ' ' -f 2 | xargs -r rm -rf
 # The pool stays below $2 MiB: those fetched longest ago go first.
 find "$pool/archives" -name '*.deb' -printf '%T@ %s %p\\n' | sort -rn |
 awk -v limit="$2" '{ sum += $2; if (sum > limit * 1048576) print $3 }' | xargs -r rm -f
@@ -90,11 +105,16 @@ awk -v limit="$2" '{ sum += $2; if (sum > limit * 1048576) print $3 }' | xargs -
 
 @dataclass(frozen=True, slots=True)
 class BuildContainer:
-    """A running build container: its name, and the reference of the image it was started from."""
+    """A running build container.
+
+    :param image: reference of the image it was started from.
+    :param lists: key of the archive's package lists: bakes that may share them have the same.
+    """
 
     name: str
     id: str
     image: str
+    lists: str
 
 
 def chain_image(
@@ -149,7 +169,14 @@ def _common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def open_container(
-    engine: Engine, *, name: str, image: str, image_name: str, session: str, toolkit: str
+    engine: Engine,
+    *,
+    name: str,
+    image: str,
+    image_name: str,
+    session: str,
+    toolkit: str,
+    lists: str,
 ) -> BuildContainer:
     """Start the build container and record the state that the first layer is compared with."""
     engine.create_volume(APT_VOLUME, {CACHE_LABEL: "apt"})
@@ -198,13 +225,14 @@ def open_container(
             INTERPRETER,
             SNAPSHOT,
             name,
+            lists,
         ],
         check=False,
     )
     if prepared.status != 0:
         said = (prepared.stderr or prepared.stdout).decode("utf-8", "replace").strip()
         raise DriverError(f"The build container of {image_name} could not be prepared: {said}")
-    return BuildContainer(name, container_id, image)
+    return BuildContainer(name, container_id, image, lists)
 
 
 def capture(engine: Engine, container: str, *, epoch: int) -> Iterator[bytes]:
@@ -234,7 +262,9 @@ def close_container(engine: Engine, container: BuildContainer) -> None:
     image of ours uses them.
     """
     engine.execute(
-        container.name, ["/bin/sh", "-c", _CLOSE, "close", container.name, "2048"], check=False
+        container.name,
+        ["/bin/sh", "-c", _CLOSE, "close", container.name, "2048", container.lists],
+        check=False,
     )
     engine.remove_containers([container.id])
     engine.remove_image(container.image)

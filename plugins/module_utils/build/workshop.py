@@ -111,7 +111,7 @@ def open_image(
             "chain_key": chain.key,
             "keys": [link.key for link in chain.links],
             "restored": [record.name for record in chain.restored],
-            "restored_seconds": round(sum(record.seconds for record in chain.restored), 1),
+            "base_was_made": state["opened"] < _made(shop, definition, base),
         },
     )
     tasks = session.folder / f"{image}.tasks.yml"
@@ -140,6 +140,7 @@ def open_image(
             image_name=image,
             session=session.id,
             toolkit=toolkit,
+            lists=_lists_key(base),
         )
         if not session.is_open:
             # The main process died meanwhile, and its keeper did not see this container.
@@ -215,7 +216,10 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
         close_container(
             shop.engine,
             BuildContainer(
-                session.container_name(image), state["container"], state["started_from"]
+                session.container_name(image),
+                state["container"],
+                state["started_from"],
+                _lists_key(base),
             ),
         )
     return Sealed(
@@ -254,7 +258,7 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
         "digest": sealed.image.index.digest,
         "image": tag,
         "run": run_line(sealed.definition, tag),
-        "layers": _layer_rows(sealed),
+        "layers": _layer_rows(sealed, base_was_made=bool(state.get("base_was_made"))),
         "seconds": round(time.time() - state["opened"], 1),
     }
     session.write(name, {"status": "sealed", "summary": summary})
@@ -443,8 +447,31 @@ def _facts(step: LayerStep, variables: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _layer_rows(sealed: Sealed) -> list[dict[str, Any]]:
-    rows = [_row(f"base {sealed.base.suite}", "base", 0.0, layer) for layer in sealed.base.layers]
+def _made(shop: Workshop, definition: Definition, base: BaseRecord) -> float:
+    """When the base was made, in seconds since 1970; long ago when it is another image."""
+    if isinstance(definition.base, Parent):
+        return 0.0
+    return shop.cache.record_path("bases", base.key).stat().st_mtime
+
+
+def _lists_key(base: BaseRecord) -> str:
+    """Images that start from the same first layer ask the same archive."""
+    return base.layers[0].diff_id.removeprefix("sha256:")[:16]
+
+
+def _layer_rows(sealed: Sealed, *, base_was_made: bool) -> list[dict[str, Any]]:
+    base = sealed.base
+    origin = sealed.definition.base
+    name = origin.name if isinstance(origin, Parent) else base.suite
+    rows = [
+        {
+            "name": f"base {name}",
+            "done": "run" if base_was_made else "cached",
+            "seconds": base.seconds,
+            "bytes": sum(layer.size for layer in base.layers),
+            "stored": sum(layer.descriptor.size for layer in base.layers),
+        }
+    ]
     for record in sealed.layers:
         done = "cached" if record.name in sealed.restored else "run"
         rows.append(_row(record.name, done, record.seconds, record.layer))

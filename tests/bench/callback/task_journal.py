@@ -3,6 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
+import os
+import time
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
 DOCUMENTATION = r"""
 name: task_journal
 type: aggregate
@@ -10,13 +17,6 @@ short_description: Writes a line for each task that ran, for the bench
 description: One JSON object a line, appended to the file that E(KILN_BENCH_JOURNAL) names.
 author: kiln.immutable contributors (@kiln-immutable)
 """
-
-import json
-import os
-import time
-from typing import Any
-
-from ansible.plugins.callback import CallbackBase
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core carries no type hints

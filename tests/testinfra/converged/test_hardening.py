@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
+testinfra_hosts = ["ansible://as_root"]
+
 # One file system is walked: what is mounted is not the image's.
 FIND = "find / -xdev"
 

@@ -13,6 +13,8 @@ import shlex
 import pytest
 from testinfra.host import Host
 
+testinfra_hosts = ["ansible://as_service"]
+
 PORT = 8080
 
 

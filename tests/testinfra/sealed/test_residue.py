@@ -13,6 +13,8 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.residue impor
 )
 from testinfra.host import Host
 
+testinfra_hosts = ["ansible://as_root"]
+
 FIND = "find / -xdev"
 
 

@@ -115,7 +115,7 @@ def test_source_date_epoch_is_read(environment: dict[str, str], seconds: int | N
 
 @pytest.mark.parametrize("text", ["yesterday", "-1", "1.5", " 5", "+5", "\u0665", "1_000"])
 def test_a_malformed_source_date_epoch_is_refused(text: str) -> None:
-    with pytest.raises(DriverError, match="SOURCE_DATE_EPOCH is .*no number of seconds"):
+    with pytest.raises(DriverError, match=r"SOURCE_DATE_EPOCH is .*no number of seconds"):
         source_date_epoch({"SOURCE_DATE_EPOCH": text})
 
 
@@ -153,7 +153,7 @@ def test_the_key_of_a_base_is_of_the_keyring_s_content(tmp_path: Path) -> None:
 
 def test_a_keyring_that_is_not_there_is_named(tmp_path: Path) -> None:
     base = dataclasses.replace(PLAIN, keyring=tmp_path / "missing.gpg")
-    with pytest.raises(DriverError, match="missing.gpg") as failed:
+    with pytest.raises(DriverError, match=r"missing.gpg") as failed:
         base_key(base, "amd64")
     assert "base.debootstrap.keyring" in str(failed.value)
 
@@ -248,13 +248,13 @@ def test_source_date_epoch_dates_a_base_and_what_is_in_it(
 
 
 def test_a_tar_with_another_digest_is_refused_and_leaves_nothing(root: Root) -> None:
-    with pytest.raises(DriverError, match="has the digest sha256:.*definition says sha256:aaaa"):
+    with pytest.raises(DriverError, match=r"has the digest sha256:.*definition says sha256:aaaa"):
         root.ensure(Archive(root.path, DIGEST))
     assert not list(root.cache.layout.root.glob("blobs/*/*"))
 
 
 def test_an_archive_that_is_not_there_is_named(root: Root) -> None:
-    with pytest.raises(DriverError, match="missing.tar cannot be read: No such file") as failed:
+    with pytest.raises(DriverError, match=r"missing.tar cannot be read: No such file") as failed:
         root.ensure(Archive(root.path.with_name("missing.tar"), DIGEST))
     assert failed.value.hint == "Correct base.archive.path."
 
@@ -267,5 +267,5 @@ def test_a_directory_that_is_no_layout_is_named(root: Root) -> None:
 @pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, b"\x1f\x8b\x08\x00 cut"])
 def test_what_is_no_tar_is_refused(root: Root, content: bytes) -> None:
     root.path.write_bytes(content)
-    with pytest.raises(DriverError, match="(?i)tar archive|holds no files"):
+    with pytest.raises(DriverError, match=r"(?i)tar archive|holds no files"):
         root.ensure(Archive(root.path, sha256_bytes(content)))

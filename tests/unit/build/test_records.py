@@ -81,9 +81,7 @@ def test_a_layer_that_changed_nothing_needs_no_blob(cache: Cache) -> None:
     "content",
     [b"", b"{", b"\xff\xfe", b"null", b"[]", b"7", b"{}", b'{"key": 1, "layer": {}, "layers": 3}'],
 )
-def test_a_damaged_record_is_absent(
-    cache: Cache, layer: Layer, kind: str, content: bytes
-) -> None:
+def test_a_damaged_record_is_absent(cache: Cache, layer: Layer, kind: str, content: bytes) -> None:
     kept(cache, layer)
     cache.record_path(kind, "web" if kind == "latest" else KEY).write_bytes(content)
     asked = {"bases": cache.base, "layers": cache.layer, "bakes": cache.bake}

@@ -37,7 +37,9 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import L
 
 EPOCH = 1_700_000_000
 BASE = BaseRecord("base", (), EPOCH, "bookworm", "arm64", 1.0)
-PLAIN = Definition("shop", Path("/images/shop.yml"), "shop.yml", "sha256:d", Debootstrap("bookworm"))
+PLAIN = Definition(
+    "shop", Path("/images/shop.yml"), "shop.yml", "sha256:d", Debootstrap("bookworm")
+)
 WHOLE = dataclasses.replace(
     PLAIN,
     description="the shop's front",
@@ -95,7 +97,9 @@ def test_labels_say_what_the_image_is() -> None:
 
 def test_a_definition_that_says_nothing_asks_for_nothing() -> None:
     config = image_config(PLAIN, BASE, EPOCH)
-    assert config.entrypoint is config.cmd is config.healthcheck is None
+    assert config.entrypoint is None
+    assert config.cmd is None
+    assert config.healthcheck is None
     assert "io.kiln.state" not in config.labels
     assert "org.opencontainers.image.description" not in config.labels
 

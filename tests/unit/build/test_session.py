@@ -13,10 +13,9 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
@@ -68,7 +67,9 @@ class Docker:
     @property
     def calls(self) -> list[list[str]]:
         calls = self.folder / "calls"
-        return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        return (
+            [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        )
 
     def removed(self) -> list[str]:
         return [name for call in self.calls if call[0] == "rm" for name in call[3:]]
@@ -169,9 +170,7 @@ def test_an_interrupt_does_not_reach_the_keeper(home: Home, docker: Docker) -> N
     assert not session.folder.exists()
 
 
-def test_a_main_process_that_is_gone_already_is_tidied_up_after(
-    home: Home, docker: Docker
-) -> None:
+def test_a_main_process_that_is_gone_already_is_tidied_up_after(home: Home, docker: Docker) -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     docker.containers("c1")

@@ -60,7 +60,7 @@ def test_no_layers_are_an_empty_file_of_tasks() -> None:
 
 
 def test_names_may_hold_any_text() -> None:
-    path = "/srv/r\u00f6les/\U0001f525 a: \"b\" #c"
+    path = '/srv/r\u00f6les/\U0001f525 a: "b" #c'
     (task,) = read(RoleRun("web", path, ()))
     assert task["block"][0]["ansible.builtin.include_role"]["name"] == path
 

@@ -95,11 +95,11 @@ def test_a_volume_of_another_name_is_not_taken_for_it(docker: FakeDocker, tmp_pa
     assert len(docker.runs) == 2
 
 
-def test_what_failed_is_said_and_done_again_by_the_next(
-    docker: FakeDocker, tmp_path: Path
-) -> None:
+def test_what_failed_is_said_and_done_again_by_the_next(docker: FakeDocker, tmp_path: Path) -> None:
     docker.answer = Completed(100, b"", b"W: something\nE: Unable to locate package python3\n")
-    with pytest.raises(DriverError, match="bookworm could not be made.*Unable to locate") as failed:
+    with pytest.raises(
+        DriverError, match=r"bookworm could not be made.*Unable to locate"
+    ) as failed:
         ensure(docker, tmp_path)
     assert "archive answers" in failed.value.hint
     docker.answer = Completed(0, b"", b"")

@@ -26,7 +26,7 @@ def _no_git_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in list(os.environ):
-        if name.startswith("GIT_") and name != "GIT_CONFIG_NOSYSTEM" or name == "XDG_CONFIG_HOME":
+        if (name.startswith("GIT_") and name != "GIT_CONFIG_NOSYSTEM") or name == "XDG_CONFIG_HOME":
             monkeypatch.delenv(name)
 
 

@@ -15,9 +15,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import 
 from hypothesis import given
 from hypothesis import strategies as st
 
-NUMBERS = st.builds(
-    VersionNumber, st.integers(0, 3), st.integers(0, 3), st.integers(0, 2000)
-)
+NUMBERS = st.builds(VersionNumber, st.integers(0, 3), st.integers(0, 3), st.integers(0, 2000))
 
 
 @given(NUMBERS)
@@ -27,7 +25,7 @@ def test_a_number_is_read_back_as_it_was_written(number: VersionNumber) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "1.0", "1.0.x", "v1.0.1", "1.0.1-rc1", "1.0.1.yml"])
 def test_what_is_no_number_is_refused(text: str) -> None:
-    with pytest.raises(DriverError, match="no version number such as 1.4.7"):
+    with pytest.raises(DriverError, match=r"no version number such as 1.4.7"):
         VersionNumber.parse(text)
 
 
@@ -58,5 +56,5 @@ def test_a_version_is_read_back_as_it_was_written() -> None:
 def test_a_record_that_lacks_something_is_damaged() -> None:
     document = VERSION.as_document()
     del document["index"]
-    with pytest.raises(DriverError, match="damaged.*index"):
+    with pytest.raises(DriverError, match=r"damaged.*index"):
         Version.from_document(document)

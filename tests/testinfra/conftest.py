@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What checks from outside of a container stand on: its name, its engine and its definition."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
+    Definition,
+)
+from testinfra.host import Host
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that names the definition of the image that is checked."""
+    parser.addoption(
+        "--definition", type=Path, metavar="FILE", help="the image definition of the containers"
+    )
+
+
+@pytest.fixture(scope="session")
+def definition(request: pytest.FixtureRequest) -> Definition:
+    """Return the definition of the image that is checked."""
+    path = request.config.getoption("definition")
+    if path is None:
+        pytest.fail("Name the image's definition: --definition=images/NAME.yml.", pytrace=False)
+    return load(path)
+
+
+@pytest.fixture(scope="session")
+def docker() -> Callable[..., str]:
+    """Return a function that runs the engine's client to a good end and gives its output."""
+
+    def run(*arguments: str) -> str:
+        command = ["docker", *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def container(host: Host) -> str:
+    """Return the name of the container that *host* is."""
+    return str(host.backend.name)
+
+
+@pytest.fixture
+def inspected(docker: Callable[..., str], container: str) -> Callable[[], dict[str, Any]]:
+    """Return a function that gives what the engine says of the container now."""
+
+    def inspect() -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(docker("container", "inspect", container))
+        return found[0]
+
+    return inspect
