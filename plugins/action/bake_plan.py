@@ -16,7 +16,13 @@ from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.build.base import base_key
-from ..module_utils.build.chain import LayerStep, bake_key
+from ..module_utils.build.chain import (
+    Chain,
+    LayerStep,
+    as_parent,
+    bake_key,
+    chain_of,
+)
 from ..module_utils.build.definition import Definition, Parent, load_all, order
 from ..module_utils.build.key.changes import explain
 from ..module_utils.build.plan import Action, ImagePlan, plan_image
@@ -28,7 +34,7 @@ from ..module_utils.build.session import (
     open_session,
     reap_sessions,
 )
-from ..module_utils.build.workshop import Chain, Workshop, as_parent, find_chain
+from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 from ..plugin_utils.bake_action import BakeAction, display
@@ -117,7 +123,7 @@ class ActionModule(BakeAction):
         for definition in levels:
             steps, runs = read[definition.name]
             base, waits_for = _base(shop, definition, plans, details, architecture)
-            chain = find_chain(shop, definition, base, steps, fresh=refresh)
+            chain = chain_of(base, steps, shop.cache.layer, fresh=refresh) if base else None
             ended = None
             if chain is not None:
                 ended = shop.cache.bake(bake_key(chain.last_key, config_manifest(definition)))

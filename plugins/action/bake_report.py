@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible import constants
 
 from ..module_utils.build.session import Session
 from ..module_utils.report.bake_summary import render_failure, render_nothing, render_summary
 from ..plugin_utils.bake_action import BakeAction, display
+
+CALLBACK = "kiln.immutable.bake"
 
 
 class ActionModule(BakeAction):
@@ -40,7 +44,7 @@ class ActionModule(BakeAction):
         if failures:
             return {
                 "failed": True,
-                "msg": "\n\n".join(render_failure(failure) for failure in failures),
+                "msg": _message(failures),
                 "kiln_images": images,
                 "kiln_failures": failures,
             }
@@ -53,6 +57,13 @@ class ActionModule(BakeAction):
             return None
         shop = self.shop(task_vars)
         return self.session(shop, {**task_vars, "kiln_session": plan["session"]})
+
+
+def _message(failures: Sequence[Mapping[str, Any]]) -> str:
+    if CALLBACK in constants.CALLBACKS_ENABLED:
+        # It says the rest after the recap, once and last.
+        return f"Not baked: {', '.join(str(failure['name']) for failure in failures)}."
+    return "\n\n".join(render_failure(failure) for failure in failures)
 
 
 def _noted(image: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:

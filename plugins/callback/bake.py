@@ -47,7 +47,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core carrie
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """The report carries what every failed image came to."""
         for failure in result.result.get("kiln_failures") or []:
-            self._failures[str(failure["name"])] = dict(failure)
+            self._failures.setdefault(str(failure["name"]), dict(failure))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Say it, the last of all."""

@@ -87,13 +87,14 @@ def render(measured: Measured, machine: Machine, command: str, variant: str) -> 
         ("one line of the last role's template changed", lambda r: r.last_role),
     )
     packer = _spread([r.packer.seconds for r in rounds], 1)
+    memory = f"{machine.memory / (1 << 30):.0f} GiB of memory"
+    versions = ", ".join(" ".join(pair) for pair in machine.versions)
     lines = [
         f"Command: `{command}`",
         "",
-        f"Machine: {machine.cores} cores, {machine.memory / (1 << 30):.0f} GiB of memory."
-        f" Versions: {', '.join(' '.join(pair) for pair in machine.versions)}.",
+        f"Machine: {machine.cores} cores, {memory}. Versions: {versions}.",
         "",
-        f"Medians of {len(rounds)} rounds, smallest and largest in parentheses. Packer: {variant}.",
+        f"Medians of the rounds ({len(rounds)}), smallest and largest in parentheses. Packer: {variant}.",
         "",
         "| case | kiln, s | Packer, s | kiln / Packer | tasks on the build host, kiln | Packer |",
         "|---|---|---|---|---|---|",

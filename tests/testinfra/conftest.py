@@ -49,7 +49,7 @@ def docker() -> Callable[..., str]:
 @pytest.fixture(scope="module")
 def container(host: Host) -> str:
     """Return the name of the container that *host* is."""
-    return str(host.backend.name)
+    return str(host.backend.get_hostname())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,15 @@ def test_no_driver_file_has_grown_two_subjects() -> None:
     files_judged = set(DRIVER.rglob("*.py")) - SENT_WHOLE
     lengths = {path: len(path.read_bytes().splitlines()) for path in files_judged}
     assert [where(path, lines) for path, lines in lengths.items() if lines > LONGEST] == []
+
+
+def test_pytest_searches_every_folder_of_tests(pytestconfig: pytest.Config) -> None:
+    """It leaves out folders by their names, and would say nothing of the tests in them."""
+    left_out = pytestconfig.getini("norecursedirs")
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {part for folder in folders for part in folder.relative_to(ROOT / "tests").parts}
+    wrong = {name for name in names if any(fnmatch(name, pattern) for pattern in left_out)}
+    assert sorted(wrong) == []
 
 
 def test_files_are_named_after_their_subject() -> None:

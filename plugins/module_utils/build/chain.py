@@ -68,6 +68,30 @@ class Link:
     record: LayerRecord | None
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An image's base and its layers with their keys, as far as the cache has them."""
+
+    base: BaseRecord
+    key: str
+    links: tuple[Link, ...]
+
+    @property
+    def restored(self) -> tuple[LayerRecord, ...]:
+        """The layers that need not run."""
+        return tuple(one.record for one in self.links if one.record is not None)
+
+    @property
+    def pending(self) -> tuple[Link, ...]:
+        """The layers that must run."""
+        return tuple(one for one in self.links if one.record is None)
+
+    @property
+    def last_key(self) -> str:
+        """The key that stands for the whole root filesystem."""
+        return self.links[-1].key if self.links else self.key
+
+
 def base_chain_key(base: BaseRecord) -> str:
     """Return the key that the first layer's key builds on: the base's content, not its name.
 
@@ -102,6 +126,33 @@ def link(
         links.append(Link(step, key, record))
         parent_key = key
     return tuple(links)
+
+
+def chain_of(
+    base: BaseRecord,
+    steps: Sequence[LayerStep],
+    lookup: Callable[[str], LayerRecord | None],
+    *,
+    fresh: bool,
+) -> Chain:
+    """Return the chain of an image on *base*; *lookup* and *fresh* are those of ``link``."""
+    key = base_chain_key(base)
+    return Chain(base, key, link(key, steps, lookup, fresh=fresh))
+
+
+def as_parent(chain: Chain) -> BaseRecord | None:
+    """Return a whole image as the base of another one, None while layers of it are missing."""
+    if chain.pending:
+        return None
+    layers = [*chain.base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
+    return BaseRecord(
+        key=chain.last_key,
+        layers=tuple(layers),
+        epoch=chain.base.epoch,
+        suite=chain.base.suite,
+        architecture=chain.base.architecture,
+        seconds=0.0,
+    )
 
 
 def bake_key(chain_key: str, config: object) -> str:

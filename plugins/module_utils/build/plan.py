@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from .chain import Chain
 from .records import BakeRecord, LayerRecord
-from .workshop import Chain
 
 
 class Action(StrEnum):

@@ -30,7 +30,7 @@ from .build_container import (
     load_image,
     open_container,
 )
-from .chain import LayerStep, Link, bake_key, base_chain_key, link
+from .chain import LayerStep, Link, bake_key, chain_of
 from .definition import load
 from .definition_model import Definition, Parent
 from .engine import Engine
@@ -64,30 +64,6 @@ class Workshop:
         return self.cache.layout
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """An image's base and its layers with their keys, as far as the cache has them."""
-
-    base: BaseRecord
-    key: str
-    links: tuple[Link, ...]
-
-    @property
-    def restored(self) -> tuple[LayerRecord, ...]:
-        """The layers that need not run."""
-        return tuple(link.record for link in self.links if link.record is not None)
-
-    @property
-    def pending(self) -> tuple[Link, ...]:
-        """The layers that must run."""
-        return tuple(link for link in self.links if link.record is None)
-
-    @property
-    def last_key(self) -> str:
-        """The key that stands for the whole root filesystem."""
-        return self.links[-1].key if self.links else self.key
-
-
 def open_image(
     shop: Workshop, session: Session, image: str, *, say: Callable[[str], None]
 ) -> dict[str, Any]:
@@ -102,7 +78,7 @@ def open_image(
     fresh = bool(state.get("refresh"))
     base = _base_of(shop, session, definition, facts.architecture, fresh, say)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = _chain(shop, base, steps, fresh=fresh)
+    chain = chain_of(base, steps, shop.cache.layer, fresh=fresh)
     session.write(
         image,
         {
@@ -326,38 +302,6 @@ def system_facts(base: BaseRecord) -> dict[str, Any]:
         facts["distribution_major_version"] = number
         facts["distribution_version"] = number
     return facts
-
-
-def find_chain(
-    shop: Workshop,
-    definition: Definition,
-    base: BaseRecord | None,
-    steps: Sequence[LayerStep],
-    *,
-    fresh: bool = False,
-) -> Chain | None:
-    """Return the chain of an image whose *base* is there, None when it is not."""
-    return None if base is None else _chain(shop, base, steps, fresh=fresh)
-
-
-def _chain(shop: Workshop, base: BaseRecord, steps: Sequence[LayerStep], *, fresh: bool) -> Chain:
-    key = base_chain_key(base)
-    return Chain(base, key, link(key, steps, shop.cache.layer, fresh=fresh))
-
-
-def as_parent(chain: Chain) -> BaseRecord | None:
-    """Return a whole image as the base of another one, None while layers of it are missing."""
-    if chain.pending:
-        return None
-    layers = [*chain.base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
-    return BaseRecord(
-        key=chain.last_key,
-        layers=tuple(layers),
-        epoch=chain.base.epoch,
-        suite=chain.base.suite,
-        architecture=chain.base.architecture,
-        seconds=0.0,
-    )
 
 
 def _definition(state: Mapping[str, Any]) -> Definition:

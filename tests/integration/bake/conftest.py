@@ -74,6 +74,10 @@ class Team:
     names: list[str]
     environment: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "ansible.cfg").write_text("[defaults]\nlocalhost_warning = false\n")
+
     @property
     def images(self) -> Path:
         return self.folder / "images"
@@ -124,7 +128,7 @@ class Team:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
         return {
             **inherited,
-            "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),
             "ANSIBLE_HOME": str(self.folder / "ansible"),
             "ANSIBLE_NOCOLOR": "true",
@@ -285,8 +289,6 @@ def lay_out(warm: Path, home: Path) -> Path:
 @pytest.fixture
 def team(checkout: Path, home: Path, tmp_path: Path) -> Iterator[Team]:
     """Return a team without any image yet; what it bakes leaves the engine with it."""
-    folder = tmp_path / "team"
-    folder.mkdir()
-    made = Team(checkout, folder, home, [])
+    made = Team(checkout, tmp_path / "team", home, [])
     yield made
     remove(made.names)

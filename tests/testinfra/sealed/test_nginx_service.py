@@ -80,6 +80,19 @@ def test_it_has_nothing_to_say_of_other_paths(address: tuple[str, int]) -> None:
     assert get(address, "/etc/passwd")[0] == 404
 
 
+def test_it_writes_nothing_but_its_state_while_it_serves(
+    docker: Callable[..., str], container: str, address: tuple[str, int]
+) -> None:
+    before = docker("diff", container)
+    for path in ("/", "/style.css", "/there-is-no-such-page", "/healthz", "/%00"):
+        get(address, path)
+    with closing(http.client.HTTPConnection(*address, timeout=5)) as connection:
+        # Longer than what is held in memory.
+        connection.request("POST", "/", body=b"x" * 500_000)
+        assert connection.getresponse().status == 405
+    assert docker("diff", container) == before
+
+
 @pytest.mark.usefixtures("restarted")
 def test_it_stops_by_itself_on_its_signal(
     docker: Callable[..., str], container: str, inspected: Inspect

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.kiln.immutable.plugins.module_utils.build.chain import LayerStep, Link
+from ansible_collections.kiln.immutable.plugins.module_utils.build.chain import (
+    Chain,
+    LayerStep,
+    Link,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.plan import (
     Action,
     ImagePlan,
@@ -20,7 +24,6 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.records impor
     BaseRecord,
     LayerRecord,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.workshop import Chain
 
 BASE = BaseRecord("base", (), 0, "bookworm", "amd64", 1.0)
 ENDED = BakeRecord("bake", "web", "1.0.3", "sha256:index", "sha256:config", ("k1", "k2"))
