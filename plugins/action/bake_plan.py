@@ -136,7 +136,8 @@ class ActionModule(BakeAction):
                 chain=chain,
                 waits_for=waits_for,
                 ended=ended,
-                in_engine=ended is not None and ended.config in held,
+                in_engine=ended is not None
+                and (ended.config in held or shop.engine.image(ended.config) is not None),
                 refresh=refresh,
                 previous=_previous(shop, last),
                 config_changed=chain is not None and not chain.pending,

@@ -94,7 +94,7 @@ def render(measured: Measured, machine: Machine, command: str, variant: str) -> 
         "",
         f"Machine: {machine.cores} cores, {memory}. Versions: {versions}.",
         "",
-        f"Medians of the rounds ({len(rounds)}), smallest and largest in parentheses. Packer: {variant}.",
+        f"Medians of {len(rounds)} rounds, smallest and largest in parentheses; Packer: {variant}.",
         "",
         "| case | kiln, s | Packer, s | kiln / Packer | tasks on the build host, kiln | Packer |",
         "|---|---|---|---|---|---|",

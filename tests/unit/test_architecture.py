@@ -60,6 +60,7 @@ DOCUMENT_HOSTS = {
     "semver.org",
     "slsa.dev",
     "spdx.org",
+    "testinfra.readthedocs.io",
     "www.debian.org",
     "www.gnu.org",
     "www.rfc-editor.org",

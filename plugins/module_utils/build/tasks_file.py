@@ -25,11 +25,13 @@ class RoleRun:
 
     :param role: what include_role takes: an FQCN, or the absolute path of a role.
     :param vars_sources: YAML texts of mappings; a later one wins.
+    :param always: run all of it, also when --tags selects some tasks of the roles.
     """
 
     layer: str
     role: str
     vars_sources: tuple[str, ...]
+    always: bool = False
 
 
 def render_tasks(runs: Sequence[RoleRun], facts: Mapping[str, object] | None = None) -> str:
@@ -50,20 +52,30 @@ def _give_back(facts: Mapping[str, object]) -> str:
     )
 
 
+_APPLIED = """\
+        apply:
+          tags: [always]
+"""
+
+
 def _render(run: RoleRun) -> str:
+    # A tag of the block would be one of all tasks in the role: included tasks inherit it.
     return (
         f"- name: {_text(f'Layer {run.layer}')}\n"
-        "  tags: [always]\n"
         f"{_variables(run.vars_sources)}"
         "  block:\n"
         f"    - name: {_text(f'Run the role {run.role}')}\n"
         "      ansible.builtin.include_role:\n"
         f"        name: {_text(run.role)}\n"
+        f"{_APPLIED if run.always else ''}"
+        "      tags: [always]\n"
         "    - name: Run the handlers, so that what they change is in the layer\n"
         "      ansible.builtin.meta: flush_handlers\n"
+        "      tags: [always]\n"
         f"    - name: {_text(f'Capture the layer {run.layer}')}\n"
         "      kiln.immutable.layer_capture:\n"
         f"        layer: {_text(run.layer)}\n"
+        "      tags: [always]\n"
     )
 
 

@@ -33,6 +33,7 @@ from .build_container import (
 from .chain import LayerStep, Link, bake_key, chain_of
 from .definition import load
 from .definition_model import Definition, Parent
+from .definition_schema import RESERVED_LAYERS
 from .engine import Engine
 from .home import Home
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
@@ -372,7 +373,12 @@ def _whole(shop: Workshop, state: Mapping[str, Any]) -> BaseRecord:
 def _runs(state: Mapping[str, Any], pending: Sequence[Link]) -> list[RoleRun]:
     by_name = {run["layer"]: run for run in state["runs"]}
     return [
-        RoleRun(run["layer"], run["role"], tuple(run["vars_sources"]))
+        RoleRun(
+            run["layer"],
+            run["role"],
+            tuple(run["vars_sources"]),
+            always=run["layer"] in RESERVED_LAYERS,
+        )
         for run in (by_name[link.step.name] for link in pending)
     ]
 

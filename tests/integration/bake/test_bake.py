@@ -93,9 +93,7 @@ def test_check_mode_says_what_it_would_build_and_why_and_builds_nothing(team: An
 
 
 def inventory(team: Any) -> list[str]:
-    (team.folder / "kiln.images.yml").write_text(
-        "plugin: kiln.immutable.images\npaths: [images]\n"
-    )
+    (team.folder / "kiln.images.yml").write_text("plugin: kiln.immutable.images\npaths: [images]\n")
     return ["-i", str(team.folder / "kiln.images.yml")]
 
 
@@ -157,15 +155,17 @@ def test_verbose_output_shows_results(team: Any) -> None:
 
 def test_a_vault_value_reaches_the_image_and_nothing_else(team: Any, tmp_path: Path) -> None:
     name = team.name()
-    secret = "correct horse battery staple"  # noqa: S105
+    secret = "correct horse battery staple"
     password = tmp_path / "password"
     password.write_text("opensesame\n")
 
     def encrypted() -> str:
         program = Path(sys.executable).with_name("ansible-vault")
         done = subprocess.run(
-            [sys.executable, str(program), "encrypt_string", "--vault-password-file", password]
-            + ["--name", "app_text", secret],
+            [
+                *(sys.executable, program, "encrypt_string"),
+                *("--vault-password-file", password, "--name", "app_text", secret),
+            ],
             capture_output=True,
             text=True,
             check=True,
@@ -195,9 +195,7 @@ def test_a_vault_value_reaches_the_image_and_nothing_else(team: Any, tmp_path: P
     again = team.bake("--vault-password-file", str(password))
     assert f"{name} 1.0.1: nothing to do." in again.output
     team.role("app", "- name: Fail\n  ansible.builtin.fail: {msg: '{{ app_text | length }}'}\n")
-    team.bake(
-        "--vault-password-file", str(password), "-e", "kiln_keep_failed=true", ends=2
-    )
+    team.bake("--vault-password-file", str(password), "-e", "kiln_keep_failed=true", ends=2)
     assert len(team.sessions()) == 1
     assert clear_text() == []
 
@@ -301,7 +299,7 @@ def test_the_configuration_arrives_in_the_engine(team: Any) -> None:
         "/run/shop",
         "/var/lib/shop",
     ]
-    assert f"docker run --detach --read-only --cap-drop ALL" in run.output
+    assert "docker run --detach --read-only --cap-drop ALL" in run.output
     assert f"--volume {name}-var-lib-shop:/var/lib/shop" in run.output
 
 

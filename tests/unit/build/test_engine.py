@@ -173,7 +173,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
 def archive(count: int = 3000) -> Iterator[bytes]:
     """Give more than a pipe holds, in pieces that a buffer gathers."""
-    for _ in range(count):
+    for _piece in range(count):
         yield b"x" * 700
 
 

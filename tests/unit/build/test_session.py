@@ -112,7 +112,7 @@ def lock_is_free(folder: Path) -> bool:
     try:
         fd = os.open(folder / "lock", os.O_RDWR)
     except FileNotFoundError:
-        return True
+        return not folder.exists()  # the lock may go before the folder that it is in
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

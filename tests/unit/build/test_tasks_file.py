@@ -42,12 +42,19 @@ def variables(*sources: str) -> dict[str, Any]:
 def test_a_layer_is_its_role_its_handlers_and_its_capture() -> None:
     (task,) = read(RoleRun("web", "kiln.immutable.nginx", ()))
     assert task["name"] == "Layer web"
-    assert task["tags"] == ["always"]
+    assert "tags" not in task  # the tasks of the role would inherit it
     assert "vars" not in task
+    assert [one["tags"] for one in task["block"]] == [["always"]] * 3
     role, handlers, capture = task["block"]
     assert role["ansible.builtin.include_role"] == {"name": "kiln.immutable.nginx"}
     assert handlers["ansible.builtin.meta"] == "flush_handlers"
     assert capture["kiln.immutable.layer_capture"] == {"layer": "web"}
+
+
+def test_a_layer_may_run_whole_whatever_tags_are_asked_for() -> None:
+    (task,) = read(RoleRun("seal", "kiln.immutable.seal", (), always=True))
+    role = task["block"][0]["ansible.builtin.include_role"]
+    assert role == {"name": "kiln.immutable.seal", "apply": {"tags": ["always"]}}
 
 
 def test_layers_keep_their_order() -> None:

@@ -1,0 +1,232 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The web image is the same, byte for byte, on a machine that has nothing in common with this one.
+
+The other machine is simulated: another user without privileges, another place of the checkout,
+another engine with storage of its own, another umask, locale, time zone and host name, and a clock
+that is five hours ahead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+USER = "kiln-elsewhere"
+BRIDGE = "kiln-elsewhere"
+NETWORK = "172.30.213"
+
+
+def run(*argv: str, check: bool = True) -> str:
+    """Run a program to its end and return what it printed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
+    assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def other_user() -> Iterator[str]:
+    """Make a user who may speak to engines and to nothing else."""
+    run("useradd", "--create-home", "--groups", "docker", USER)
+    yield USER
+    run("pkill", "-KILL", "-u", USER, check=False)
+    run("userdel", "--remove", "--force", USER)
+
+
+@pytest.fixture
+def other_engine() -> Iterator[str]:
+    """Start an engine with storage and network of its own; its address is what DOCKER_HOST takes.
+
+    It leaves the packet filter alone, which belongs to the first engine.
+    """
+    top = Path(tempfile.mkdtemp(prefix="kiln-engine-"))  # a socket's path may have 104 characters
+    top.chmod(0o755)
+    rules = [
+        ("nat", "POSTROUTING", f"-s {NETWORK}.0/24 ! -o {BRIDGE} -j MASQUERADE"),
+        ("filter", "FORWARD", f"-i {BRIDGE} -j ACCEPT"),
+        ("filter", "FORWARD", f"-o {BRIDGE} -j ACCEPT"),
+    ]
+    with contextlib.ExitStack() as stack:
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        stack.callback(run, "ip", "link", "delete", BRIDGE)
+        run("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        for table, chain, rule in rules:
+            run("iptables", "-t", table, "-I", chain, *rule.split())
+            stack.callback(run, "iptables", "-t", table, "-D", chain, *rule.split())
+        socket = top / "docker.sock"
+        with (top / "log").open("wb") as log:
+            engine = subprocess.Popen(
+                [
+                    "dockerd",
+                    f"--host=unix://{socket}",
+                    f"--data-root={top}/data",
+                    f"--exec-root={top}/exec",
+                    f"--pidfile={top}/pid",
+                    f"--bridge={BRIDGE}",
+                    "--iptables=false",
+                    "--ip-masq=false",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        stack.callback(shutil.rmtree, top, ignore_errors=True)
+        stack.callback(engine.wait, 60)
+        stack.callback(engine.terminate)
+        address = f"unix://{socket}"
+        deadline = time.monotonic() + 60
+        while subprocess.run(
+            ["docker", "--host", address, "version"], capture_output=True, check=False
+        ).returncode:
+            assert engine.poll() is None, (top / "log").read_text()
+            assert time.monotonic() < deadline, (top / "log").read_text()
+            time.sleep(0.1)
+        yield address
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and how a bake runs."""
+
+    checkout: Path
+    home: Path
+    environment: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
+
+    def bake(self, definition: Path) -> str:
+        """Bake *definition* and return the digest of the version's index."""
+        program = Path(sys.executable).with_name("ansible-playbook")
+        playbook = self.checkout / "playbooks" / "bake.yml"
+        argv = [*self.prefix, sys.executable, str(program), str(playbook)]
+        done = subprocess.run(
+            [*argv, "-e", f"kiln_images={definition}", "-e", f"kiln_home={self.home}"],
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "KILN_"))},
+                "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),
+                "ANSIBLE_CONFIG": str(self.checkout / "ansible.cfg"),
+                **self.environment,
+            },
+            cwd=self.checkout,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        folder = self.home / "catalog" / "images" / definition.stem / "versions"
+        record = yaml.safe_load((folder / "1.0.1.yml").read_text())
+        return str(record["index"])
+
+
+def copy_checkout(checkout: Path, target: Path) -> Path:
+    """Lay the checkout's files out at *target*, as a clone would be."""
+    names = run(
+        "git", "-C", str(checkout), "ls-files", "-z", "-c", "-o", "--exclude-standard"
+    ).split("\0")
+    for name in filter(None, names):
+        source = checkout / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target / name)
+            if source.stat().st_mode & 0o100:
+                (target / name).chmod(0o755)
+    link = target / ".collections" / "ansible_collections" / "kiln" / "immutable"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
+    return target
+
+
+def definition_of(suite: str, checkout: Path) -> Path:
+    """Write the web example for *suite* beside the original, and return it."""
+    document = yaml.safe_load((checkout / "examples" / "images" / "web.yml").read_text())
+    document["name"] = f"reproduced-{suite}"
+    document["base"]["debootstrap"]["suite"] = suite
+    path = checkout / "examples" / "images" / f"reproduced-{suite}.yml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def unpacked(home: Path, target: Path) -> Path:
+    """Unpack the layers of the only version in *home*, for a comparison that a person can read."""
+    layout = home / "store"
+    (tag,) = (
+        one["annotations"]["org.opencontainers.image.ref.name"]
+        for one in yaml.safe_load((layout / "index.json").read_text())["manifests"]
+    )
+    run("umoci", "unpack", "--image", f"{layout}:{tag}", str(target))
+    return target / "rootfs"
+
+
+def difference(one: Path, other: Path, folder: Path) -> str:
+    """Say how the images in two homes differ."""
+    layers = "".join(
+        f"{home}: {sorted(path.name for path in (home / 'cache' / 'layers').glob('*.json'))}\n"
+        for home in (one, other)
+    )
+    trees = [unpacked(home, folder / name) for name, home in (("one", one), ("other", other))]
+    return layers + run("diffoscope", "--text", "-", *map(str, trees), check=False)
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
+def test_another_machine_bakes_the_same_bytes(
+    suite: str, checkout: Path, tmp_path: Path, other_user: str, other_engine: str
+) -> None:
+    here = Machine(copy_checkout(checkout, tmp_path / "here"), tmp_path / "home-here", {})
+    place = Path(f"~{other_user}").expanduser()
+    elsewhere = Machine(
+        copy_checkout(checkout, place / "deep" / "down" / "clone of kiln"),
+        place / "kiln home",
+        {
+            "DOCKER_HOST": other_engine,
+            "HOME": str(place),
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "TZ": "Pacific/Kiritimati",
+            "USER": other_user,
+        },
+        (
+            *("unshare", "--uts", "sh", "-c", 'hostname elsewhere && exec "$@"', "sh"),
+            *("setpriv", f"--reuid={other_user}", f"--regid={other_user}", "--init-groups"),
+            # The interpreter that runs the tests may be in a home that others may not enter.
+            *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+            *("sh", "-c", 'umask 077 && exec "$@"', "sh"),
+            *("faketime", "-f", "+5h"),
+        ),
+    )
+    try:
+        digest = here.bake(definition_of(suite, here.checkout))
+        definition = definition_of(suite, elsewhere.checkout)
+        run("chown", "--recursive", f"{other_user}:", str(place))
+        again = elsewhere.bake(definition)
+        assert again == digest, difference(here.home, elsewhere.home, tmp_path)
+    finally:
+        run("docker", "image", "rm", "--force", f"kiln/reproduced-{suite}:1.0.1", check=False)
+
+
+def test_what_differs_is_told(tmp_path: Path) -> None:
+    """The comparison of the test above works, or a failure of it would say nothing."""
+    trees = []
+    for name, content in (("one", "same\n"), ("other", "not the same\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "motd").write_text(content)
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            archive.add(tmp_path / name / "motd", "etc/motd")
+        trees.append(str(tmp_path / f"{name}.tar"))
+    told = run("diffoscope", "--text", "-", *trees, check=False)
+    assert "+not the same" in told
