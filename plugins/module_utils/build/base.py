@@ -30,7 +30,7 @@ from .home import Home
 from .records import BaseRecord, Cache
 from .residue import UNSEEN, Matcher
 
-NORMAL_FORM = 1
+NORMAL_FORM = 2
 """Counts up when normalise_tar or the lists of left-out files change what a base holds."""
 
 EMPTIED = frozenset({"etc/machine-id"})
@@ -39,6 +39,13 @@ EMPTIED = frozenset({"etc/machine-id"})
 HOST_FILES = frozenset({"etc/hostname", "etc/resolv.conf", "etc/hosts"})
 """What a bootstrap copies from the machine it runs on; the engine gives each container its own."""
 
+
+DEBCONF_CACHE = frozenset({"var/cache/debconf/config.dat", "var/cache/debconf/templates.dat"})
+"""What debconf keeps of questions that a bootstrap answers by their defaults.
+
+It makes both anew for the packages that are installed later. Kept, each layer that installs
+anything would carry nearly a megabyte of them again.
+"""
 
 _unseen = Matcher.of(UNSEEN)
 
@@ -162,7 +169,9 @@ def _older(cache: Cache, key: str, asked: float) -> bool:
 
 def _left_out(name: str) -> bool:
     # The engine mounts its own /dev; the nodes that a bootstrap as root makes are of no use.
-    return name in HOST_FILES or name.startswith("dev/") or _unseen(name) is not None
+    return (
+        name in HOST_FILES | DEBCONF_CACHE or name.startswith("dev/") or _unseen(name) is not None
+    )
 
 
 def _bootstrap(

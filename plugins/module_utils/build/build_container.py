@@ -14,7 +14,14 @@ from ..oci.archive import docker_archive
 from ..oci.image import HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layer import CAPTURE_SOURCE, Layer
 from ..oci.layout import Layout
-from .engine import CACHE_LABEL, CHAIN_REPOSITORY, LABEL, SESSION_LABEL, Engine
+from .engine import (
+    CACHE_LABEL,
+    CHAIN_REPOSITORY,
+    LABEL,
+    SESSION_LABEL,
+    Engine,
+    EngineFacts,
+)
 from .residue import INVISIBLE
 from .toolkit import INTERPRETER, MOUNT
 
@@ -32,8 +39,8 @@ _APT_CONF = """\
 // Downloads and lists are of this bake alone, and shared with others by hard links when it ends:
 // apt's locks are never contended, and nothing of either reaches a layer.
 Dir::Cache::archives "/run/kiln/apt/{name}/archives/";
-Dir::Cache::pkgcache "/run/kiln/cache/pkgcache.bin";
-Dir::Cache::srcpkgcache "/run/kiln/cache/srcpkgcache.bin";
+Dir::Cache::pkgcache "/run/kiln/apt/{name}/pkgcache.bin";
+Dir::Cache::srcpkgcache "/run/kiln/apt/{name}/srcpkgcache.bin";
 Dir::Log "/run/kiln/log";
 APT::Keep-Downloaded-Packages "true";
 Binary::apt::APT::Keep-Downloaded-Packages "true";
@@ -45,7 +52,7 @@ _PREPARE = """\
 set -eu
 umask 022
 session=$1
-mkdir -p /run/kiln/cache /run/kiln/log /run/kiln/tmp /run/lock
+mkdir -p /run/kiln/log /run/kiln/tmp /run/lock
 chmod 0700 /run/kiln/tmp
 chmod 1777 /run/lock
 printf '%s' "$2" > /run/kiln/apt.conf
@@ -65,6 +72,11 @@ touch -d @0 "$mine/lists"
 if [ -d "$lists" ]; then
   find "$lists" -maxdepth 1 -type f -exec ln -f -t "$mine/lists" {} + || true
   touch -r "$lists" "$mine/lists"
+fi
+# What apt makes of the lists takes as long to make as a small package to install. It holds sizes
+# and times of the lists, which apt compares; dated ahead, it also outlives a change of sources.
+if [ -f "$lists.srcpkgcache" ] && ln "$lists.srcpkgcache" "$mine/srcpkgcache.bin"; then
+  touch -d tomorrow "$mine/srcpkgcache.bin"
 fi
 # A link and not a setting of apt, because they look at this very path.
 rm -rf /var/lib/apt/lists
@@ -93,10 +105,13 @@ if ls "$mine/lists" | grep -q Release && newer; then
   mv -T "$lists.$1" "$lists" || rm -rf "$lists.$1"
   touch -r "$mine/lists" "$lists"
 fi
+if [ -f "$mine/srcpkgcache.bin" ]; then
+  ln -f "$mine/srcpkgcache.bin" "$lists.srcpkgcache"
+fi
 rm -rf "$mine"
 # Lists of four bases are enough.
-find "$pool" -maxdepth 1 -name 'lists-*' -printf '%T@ %p\\n' | sort -rn | tail -n +5 |
-cut -d ' ' -f 2 | xargs -r rm -rf
+find "$pool" -maxdepth 1 -type d -name 'lists-*' -printf '%T@ %p\\n' | sort -rn | tail -n +5 |
+cut -d ' ' -f 2 | while read -r old; do rm -rf "$old" "$old.srcpkgcache"; done
 # The pool stays below $2 MiB: those fetched longest ago go first.
 find "$pool/archives" -name '*.deb' -printf '%T@ %s %p\\n' | sort -rn |
 awk -v limit="$2" '{ sum += $2; if (sum > limit * 1048576) print $3 }' | xargs -r rm -f
@@ -118,7 +133,7 @@ class BuildContainer:
 
 
 def chain_image(
-    layout: Layout, engine: Engine, layers: Sequence[Layer], architecture: str, name: str
+    layout: Layout, engine: Engine, facts: EngineFacts, layers: Sequence[Layer], name: str
 ) -> str:
     """Make the engine hold an image of just *layers*; return its reference.
 
@@ -131,22 +146,27 @@ def chain_image(
     image = write_image(
         layout,
         ImageConfig(
-            architecture=architecture,
+            architecture=facts.architecture,
             created=0,
             labels={CACHE_LABEL: "chain", f"{LABEL}.image": "chain"},
         ),
         [HistoryLayer(layer, "restored from the cache") for layer in layers],
         {},
     )
-    load_image(layout, engine, image, [reference])
+    load_image(layout, engine, image, [reference], whole=facts.containerd_store)
     return reference
 
 
-def load_image(layout: Layout, engine: Engine, image: Image, names: Sequence[str]) -> None:
-    """Load *image* into the engine under *names*, sending only the layers it does not have."""
+def load_image(
+    layout: Layout, engine: Engine, image: Image, names: Sequence[str], *, whole: bool
+) -> None:
+    """Load *image* into the engine under *names*, sending only the layers it does not have.
+
+    :param whole: send every layer, as an engine with the containerd image store wants it.
+    """
     diff_ids = [layer.diff_id for layer in image.layers]
     present = 0
-    if not engine.facts().containerd_store:
+    if not whole:
         for held in engine.our_images():
             present = max(present, _common_prefix(held.diff_ids, diff_ids))
     without = frozenset(diff_ids[:present])
@@ -258,8 +278,7 @@ def capture(engine: Engine, container: str, *, epoch: int) -> Iterator[bytes]:
 def close_container(engine: Engine, container: BuildContainer) -> None:
     """Give the downloaded packages to later bakes and remove the container.
 
-    The image it was started from loses the name it had for this; its layers stay as long as an
-    image of ours uses them.
+    The image that it was started from stays: its layers are what the finished image is loaded on.
     """
     engine.execute(
         container.name,
@@ -267,4 +286,3 @@ def close_container(engine: Engine, container: BuildContainer) -> None:
         check=False,
     )
     engine.remove_containers([container.id])
-    engine.remove_image(container.image)

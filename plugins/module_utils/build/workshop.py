@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,7 @@ def open_image(
             "chain_key": chain.key,
             "keys": [link.key for link in chain.links],
             "restored": [record.name for record in chain.restored],
+            "containerd_store": facts.containerd_store,
             "base_was_made": state["opened"] < _made(shop, definition, base),
         },
     )
@@ -98,9 +100,7 @@ def open_image(
     name = session.container_name(image)
     if chain.pending:
         layers = [*base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
-        started_from = chain_image(
-            shop.layout, shop.engine, layers, base.architecture, f"{image}-{session.id}"
-        )
+        started_from = chain_image(shop.layout, shop.engine, facts, layers, f"{image}-{session.id}")
         toolkit = ensure_toolkit(
             shop.engine,
             shop.home,
@@ -175,7 +175,7 @@ class Sealed:
 
 
 def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
-    """Assemble the image from its layers and remove its build container."""
+    """Assemble the image from its layers."""
     state = session.read(image)
     definition = _definition(state)
     base = BaseRecord.from_json(state["base"])
@@ -189,16 +189,6 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
             )
         records.append(record)
     written = seal(shop.layout, definition, base, records)
-    if state.get("container"):
-        close_container(
-            shop.engine,
-            BuildContainer(
-                session.container_name(image),
-                state["container"],
-                state["started_from"],
-                _lists_key(base),
-            ),
-        )
     return Sealed(
         definition,
         written,
@@ -212,13 +202,21 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
 def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str) -> dict[str, Any]:
     """Name the version in the store and in the engine, and record the bake as ended.
 
+    The build container goes at the same time: the engine takes as long for either.
     Returns the summary of the image, which is kept in the session too.
     """
     name = sealed.definition.name
+    state = session.read(name)
     shop.layout.tag(f"{name}-{version}", sealed.image.index)
     tag = reference(name, version)
-    load_image(shop.layout, shop.engine, sealed.image, [tag])
-    state = session.read(name)
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(_close, shop, session, sealed, state)
+        load_image(
+            shop.layout, shop.engine, sealed.image, [tag], whole=bool(state["containerd_store"])
+        )
+        closing.result()
+    if state.get("started_from"):
+        shop.engine.remove_image(state["started_from"])
     shop.cache.keep_bake(
         BakeRecord(
             sealed.bake_key,
@@ -240,6 +238,17 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
     }
     session.write(name, {"status": "sealed", "summary": summary})
     return summary
+
+
+def _close(shop: Workshop, session: Session, sealed: Sealed, state: Mapping[str, Any]) -> None:
+    if state.get("container"):
+        container = BuildContainer(
+            session.container_name(sealed.definition.name),
+            state["container"],
+            state["started_from"],
+            _lists_key(sealed.base),
+        )
+        close_container(shop.engine, container)
 
 
 def fail_image(

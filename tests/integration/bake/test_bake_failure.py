@@ -52,9 +52,8 @@ def test_a_kept_container_can_be_looked_into(team: Any, docker: Docker, until: U
     team.image(name, team.role("shop", "- name: Make\n  ansible.builtin.file:\n"
         "    {path: /srv/shop, state: directory, mode: '0755'}\n" + SHUT))  # fmt: skip
     run = team.bake("-e", "kiln_keep_failed=true", ends=2)
-    print(run.output)
     assert ends_with(run.output, "the shop is shut")
-    (shell,) = re.findall(r"docker exec -it .*", run.output)
+    (shell,) = re.findall(r"docker exec -it \S+ \S+$", run.output, flags=re.MULTILINE)
     argv = [one for one in shlex.split(shell) if one != "-it"]
     assert docker(*argv[1:], "-c", "ls /srv") == "shop"
     assert team.containers() == [f"kiln-failed-{name}"]
@@ -63,7 +62,7 @@ def test_a_kept_container_can_be_looked_into(team: Any, docker: Docker, until: U
     assert team.containers() == [f"kiln-failed-{name}"]
     assert docker("inspect", "--format", "{{.Id}}", f"kiln-failed-{name}") != first
     assert len(team.sessions()) == 1
-    (away,) = re.findall(r"docker rm .*", run.output)
+    (away,) = re.findall(r"docker rm -f -v \S+$", run.output, flags=re.MULTILINE)
     docker(*shlex.split(away)[1:])
     assert team.containers() == []
 
