@@ -106,7 +106,9 @@ def one(name: str, *command: str) -> Check:
 def pytest_check(name: str, root: Path, *options: str, engine: bool = False) -> Check:
     """Return the check that runs the tests below ``tests/NAME``."""
     junit = LOGS / f"{name}.xml"
-    command = ("pytest", *options, f"--junitxml={junit}", str(root / "tests" / name))
+    # A folder of its own for each: pytest tidies up what it finds of other runs in the common one.
+    own = f"--basetemp={root / '.cache' / 'checks' / f'{name}.tmp'}"
+    command = ("pytest", *options, own, f"--junitxml={junit}", str(root / "tests" / name))
     return Check(name, name, (command,), engine=engine, limit=2400, junit=junit)
 
 

@@ -84,7 +84,9 @@ def other_engine() -> Iterator[str]:
                 stdout=log,
                 stderr=log,
             )
-        stack.callback(shutil.rmtree, top, ignore_errors=True)
+        stack.callback(shutil.rmtree, top)
+        # The engine mounts its storage on itself and leaves that so.
+        stack.callback(run, "umount", f"{top}/data", check=False)
         stack.callback(engine.wait, 60)
         stack.callback(engine.terminate)
         address = f"unix://{socket}"
