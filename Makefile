@@ -1,6 +1,7 @@
 # make bake    bake the images that IMAGES defines (ARGS goes to ansible-playbook)
 # make test    run every check (ONLY=unit,ruff selects; see docs/development.md)
 # make lint    the static checks alone
+# make bench   measure a bake against Packer (ARGS='--rounds 3'); see docs/performance.md
 # make lock    write the pinned requirements anew from requirements*.in
 # make clean   remove what the above put into this checkout (not images, nor caches in the engine)
 
@@ -14,19 +15,23 @@ export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections$(if $(ANSIBLE_COLLECTIONS_PATH),:$(ANSIBLE_COLLECTIONS_PATH))
 
 .DEFAULT_GOAL := help
-.PHONY: help bake test lint lock clean
+.PHONY: help bake test lint bench lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 bake:
-	@scripts/prepare bake && exec .venv/bin/ansible-playbook playbooks/bake.yml -e 'kiln_images=$(IMAGES)' $(ARGS)
+	@scripts/prepare bake && exec .venv/bin/ansible-playbook playbooks/bake.yml -e '{"kiln_images": "$(IMAGES)"}' $(ARGS)
 
 test:
 	@exec .ci/run $(if $(ONLY),--only '$(ONLY)')
 
 lint:
 	@exec .ci/run --only static
+
+# Packer and its Ansible's docker connection are among what the tests need.
+bench:
+	@scripts/prepare test && PYTHONPATH=.collections exec .venv/bin/python -m tests.bench.packer --profile --write docs/performance.md $(ARGS)
 
 UV := .cache/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade

@@ -17,6 +17,7 @@ from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString
 from ansible.plugins.loader import (
     action_loader,
+    cache_loader,
     filter_loader,
     lookup_loader,
     module_loader,
@@ -162,10 +163,14 @@ def host_variables(
 ) -> dict[str, Any]:
     """Return the variables that build host *name* will see in the bake's second play, untemplated.
 
-    The host may not be in the inventory yet: it is added to this process's copy of it.
+    The host may not be in the inventory yet: it is added to this process's copy of it. Facts and
+    results that an earlier bake of the same run left, or a fact cache, are not there in that copy:
+    the bake clears them before its roles run.
     """
     manager = task.get_variable_manager()
     inventory = manager._inventory
+    manager._nonpersistent_fact_cache.pop(name, None)
+    manager._fact_cache = cache_loader.get("ansible.builtin.memory")
     for group in groups:
         inventory.add_group(group)
         inventory.add_host(name, group)

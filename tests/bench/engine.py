@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,25 +23,30 @@ class Contents:
 
     :param size: as `docker image inspect` counts, all layers together.
     :param compressed: `docker save` through one gzip.
+    :param packages: versions of the installed Debian packages, by name.
     """
 
     size: int
     compressed: int
     files: int
     python_files: tuple[str, ...]
+    packages: Mapping[str, str]
 
 
 def inspect(image: str) -> Contents:
     """Weigh *image* and list its files; a container of it is started and removed."""
     size = int(run(["docker", "image", "inspect", "--format", "{{.Size}}", image]).text)
-    listing = run(
-        [
-            *("docker", "run", "--rm", "--network", "none", "--user", "0:0"),
-            *("--entrypoint", "find", image, "/", "-xdev", "-type", "f"),
-        ]
-    ).text.splitlines()
-    python = tuple(sorted(path for path in listing if Path(path).name.startswith("python3")))
-    return Contents(size, _compressed_size(image), len(listing), python)
+    listing = _inside(image, "find", "/", "-xdev", "-type", "f")
+    python = tuple(path for path in sorted(listing) if Path(path).name.startswith("python3"))
+    packages = _inside(image, "dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n")
+    versions = dict(line.split(" ", 1) for line in packages)
+    return Contents(size, _compressed_size(image), len(listing), python, versions)
+
+
+def _inside(image: str, program: str, *arguments: str) -> list[str]:
+    """Return the lines that *program* prints in a container of *image*."""
+    options = ("--rm", "--network", "none", "--user", "0:0", "--entrypoint", program)
+    return run(["docker", "run", *options, image, *arguments]).text.splitlines()
 
 
 def _compressed_size(image: str) -> int:
@@ -65,24 +68,6 @@ def tags(repository: str) -> list[str]:
             *("--filter", f"reference={repository}"),
         ]
     ).text.split()
-
-
-def import_first_layer(image: str, reference: str, folder: Path) -> None:
-    """Make an image named *reference* of the lowest layer of *image* alone: its base."""
-    saved, layer = folder / "saved.tar", folder / "base.tar"
-    run(["docker", "save", "--output", str(saved), image])
-    with tarfile.open(saved) as archive:
-        manifest = archive.extractfile("manifest.json")
-        lowest = json.load(manifest)[0]["Layers"][0] if manifest else ""
-        content = archive.extractfile(lowest)
-        if content is None:
-            raise DriverError(f"docker save {image} gave no layer {lowest}.")
-        with layer.open("wb") as stream:
-            while chunk := content.read(1 << 20):
-                stream.write(chunk)
-    run(["docker", "import", str(layer), reference])
-    saved.unlink()
-    layer.unlink()
 
 
 def volumes() -> set[str]:

@@ -1,12 +1,13 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measures a bake of ours against Packer's build of the same roles, side by side.
+"""Measures a bake of ours against Packer's builds of the same roles, side by side.
 
-    PYTHONPATH=.collections .venv/bin/python -m tests.bench.packer --write docs/performance.md
+    make bench
 
-All it makes carries a random name and is removed at the end, also after a failure or Ctrl-C. It
-ends with 1 when a promised figure was missed. docs/performance.md says what is measured.
+All it makes carries a random name and is removed at the end, also after a failure, Ctrl-C or
+SIGTERM. It ends with 1 when a promised figure was missed. docs/performance.md says what is
+measured.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible.release import __version__ as core_version
@@ -29,17 +29,14 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.command import
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 
 from . import engine
-from .contenders import CHECKOUT, Ground, Kiln, Packer, playbook_program
+from .contenders import CHECKOUT, Build, Ground, Kiln, playbook_program
+from .packer_build import PLAIN, TUNED, Packer
 from .page import Machine, Measured, Round, goals, render, render_profile, replace_measured
+from .process_group import ignore_interrupts, interrupts_raise
 
 FREE_BYTES = 4 << 30
 BUSY_LOAD = 0.75
 """Load for each core above which the figures are not to be trusted."""
-
-VARIANTS = {
-    "docker": "Ansible's docker connection with pipelining, as Packer's documentation shows",
-    "ssh": "Packer's own SSH proxy, with pipelining",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Options:
 
     definition: Path
     rounds: int
-    connection: str
+    tuned_rounds: int
     strategy: str
     write: Path | None
     profile: bool
@@ -57,8 +54,10 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    interrupts_raise()
+    # What tunes the user's Ansible, or make's, is neither side's.
+    for key in [key for key in os.environ if key.startswith(("ANSIBLE_", "KILN_"))]:
+        del os.environ[key]
     try:
         machine = _machine(options)
         measured = _measure(options)
@@ -68,20 +67,20 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("bench: interrupted; what it made is removed.", file=sys.stderr)
         return 130
-    variant = VARIANTS[options.connection]
-    if options.strategy:
-        variant += f", strategy {options.strategy}"
     command = shlex.join(["python", "-m", "tests.bench.packer", *arguments])
-    text = render(measured, machine, command, variant)
+    text = render(measured, machine, command)
     print(text)
     if options.profile:
         last = measured.rounds[-1]
+        tuned = next((r.tuned for r in reversed(measured.rounds) if r.tuned), None)
         for title, build in (
             ("kiln, cold", last.cold),
             ("kiln, last role changed", last.last_role),
-            ("Packer", last.packer),
+            (PLAIN.title, last.packer),
+            (TUNED.title, tuned),
         ):
-            print(f"\n{render_profile(title, build)}")
+            if build:
+                print(f"\n{render_profile(title, build)}")
     if options.write is not None:
         replace_measured(options.write, text)
     return 0 if all(goal.met for goal in goals(measured)) else 1
@@ -98,13 +97,13 @@ def _options(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
     parser.add_argument(
-        "--connection",
-        choices=sorted(VARIANTS),
-        default="docker",
-        help="how Packer's Ansible reaches the container (default: docker, the quicker one)",
+        "--tuned-rounds",
+        type=int,
+        metavar="N",
+        help="in how many of them to measure Packer tuned, too (default: in all)",
     )
     parser.add_argument(
-        "--packer-strategy", default="", metavar="NAME", help="Ansible strategy under Packer"
+        "--tuned-strategy", default="", metavar="NAME", help="Ansible strategy of Packer tuned"
     )
     parser.add_argument("--profile", action="store_true", help="show where the time went")
     parser.add_argument(
@@ -113,11 +112,14 @@ def _options(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     if found.rounds < 1:
         parser.error("--rounds takes a number from 1 on")
+    tuned_rounds = found.rounds if found.tuned_rounds is None else found.tuned_rounds
+    if not 0 <= tuned_rounds <= found.rounds:
+        parser.error("--tuned-rounds takes a number from 0 to that of --rounds")
     return Options(
         found.definition.resolve(),
         found.rounds,
-        found.connection,
-        found.packer_strategy,
+        tuned_rounds,
+        found.tuned_strategy,
         found.write,
         found.profile,
     )
@@ -147,7 +149,12 @@ def _machine(options: Options) -> Machine:
             hint="Run the bench with the Python of the virtual environment that `make` makes.",
         )
     if options.strategy.startswith("mitogen") and not importlib.util.find_spec("ansible_mitogen"):
-        raise DriverError(f"--packer-strategy {options.strategy} needs Mitogen installed.")
+        raise DriverError(f"--tuned-strategy {options.strategy} needs Mitogen installed.")
+    if options.tuned_rounds and not _has_docker_connection():
+        raise DriverError(
+            "The collection community.docker is missing, and Packer tuned needs its connection.",
+            hint="`scripts/prepare test` installs it; --tuned-rounds 0 goes without.",
+        )
     free = shutil.disk_usage(tempfile.gettempdir()).free
     if free < FREE_BYTES:
         raise DriverError(
@@ -178,19 +185,23 @@ def _collection_version() -> str:
     return "unknown"
 
 
+def _has_docker_connection() -> bool:
+    try:
+        return importlib.util.find_spec("ansible_collections.community.docker") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def _measure(options: Options) -> Measured:
     name = f"bench-{secrets.token_hex(4)}"
     before = engine.volumes()
     folder = Path(tempfile.mkdtemp(prefix="kiln-bench-"))
     try:
         ground = Ground.lay(folder, name, options.definition)
-        base = f"{name}-base:1"
-        packer = Packer(ground, base, options.connection, options.strategy)
-        return _rounds(options, Kiln(ground), packer)
+        tuned = replace(TUNED, strategy=options.strategy)
+        return _rounds(options, Kiln(ground), Packer(ground, PLAIN), Packer(ground, tuned))
     finally:
-        # A second Ctrl-C must not leave half of it behind.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_interrupts()
         ours = {f"{name}-archives", f"{name}-lists"}
         ours |= {v for v in engine.volumes() - before if v.startswith(("kiln-apt", "kiln-toolkit"))}
         left = engine.remove_all(name, sorted(ours))
@@ -199,37 +210,43 @@ def _measure(options: Options) -> Measured:
             print(f"bench: could not be removed: {' '.join([*left, str(folder)])}")
 
 
-def _rounds(options: Options, kiln: Kiln, packer: Packer) -> Measured:
+def _rounds(options: Options, kiln: Kiln, packer: Packer, tuned: Packer) -> Measured:
     print("bench: a first build of each fills the caches: base, toolkit, packages", flush=True)
+    packer.bootstrap()
     kiln.define("first")
     kiln.bake()
-    # Its image stays, so that the engine holds the base of both for all rounds.
+    # Its image stays, so that the engine holds the base of ours, as it does Packer's.
     (first,) = engine.tags(kiln.repository)
-    engine.import_first_layer(first, packer.base, kiln.ground.folder)
     packer.define("first")
     packer.build()
     rounds: list[Round] = []
     for number in range(1, options.rounds + 1):
-        salt = f"round{number}"
         engine.remove_images([tag for tag in engine.tags(kiln.repository) if tag != first])
-        engine.remove_images(engine.tags(packer.repository))
-        kiln.define(salt)
-        packer.define(salt)
-        # Who goes first alternates, so that neither always meets the quieter machine.
-        theirs = packer.build() if number % 2 == 0 else None
-        cold, nothing = kiln.bake(), kiln.bake()
-        kiln.ground.change_template()
-        last_role = kiln.bake()
-        rounds.append(Round(cold, nothing, last_role, theirs or packer.build()))
-        print(
-            f"bench: round {number} of {options.rounds}: cold {cold.seconds:.1f} s,"
-            f" nothing changed {nothing.seconds:.2f} s, last role {last_role.seconds:.1f} s,"
-            f" Packer {rounds[-1].packer.seconds:.1f} s",
-            flush=True,
-        )
+        engine.remove_images([*engine.tags(packer.repository), *engine.tags(tuned.repository)])
+        for contender in (kiln, packer, tuned):
+            contender.define(f"round{number}")
+        others = [packer, tuned] if number <= options.tuned_rounds else [packer]
+        rounds.append(_round([kiln, *others], number))
+        print(f"bench: round {number} of {options.rounds}: {rounds[-1].line}", flush=True)
     newest = engine.tags(kiln.repository)[0]
     (built,) = engine.tags(packer.repository)
     return Measured(tuple(rounds), engine.inspect(newest), engine.inspect(built))
+
+
+def _round(sides: Sequence[Kiln | Packer], number: int) -> Round:
+    """Measure all once. Who goes first rotates, so that nobody always meets the quieter machine."""
+    start = (number - 1) % len(sides)
+    ours: list[Build] = []
+    theirs: dict[str, Build] = {}
+    for side in [*sides[start:], *sides[:start]]:
+        if isinstance(side, Packer):
+            theirs[side.variant.title] = side.build()
+        else:
+            ours += [side.bake(), side.bake()]
+            side.ground.change_template()
+            ours.append(side.bake())
+    cold, nothing, last_role = ours
+    return Round(cold, nothing, last_role, theirs[PLAIN.title], theirs.get(TUNED.title))
 
 
 if __name__ == "__main__":

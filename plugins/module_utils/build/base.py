@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -228,7 +229,10 @@ def bootstrap_command(base: Debootstrap, architecture: str, releases: Path) -> l
         "--aptopt=Acquire::AllowInsecureRepositories false",
         "--aptopt=Acquire::AllowWeakRepositories false",
         "--aptopt=APT::Get::AllowUnauthenticated false",
-        f'--customize-hook=cat "$1"/var/lib/apt/lists/*Release > {releases}',
+        # Out through mmdebstrap: without root, hooks run as another user, who may not write here.
+        '--customize-hook=cat "$1"/var/lib/apt/lists/*Release > "$1"/kiln-releases',
+        f"--customize-hook=download /kiln-releases {shlex.quote(str(releases))}",
+        '--customize-hook=rm "$1"/kiln-releases',
         # The root must not carry the options above into the image as a setting of its own.
         '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     ]
