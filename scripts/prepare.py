@@ -28,8 +28,15 @@ REQUIREMENTS = {
 }
 BAKE_PROGRAMS = {"git": "git", "mmdebstrap": "mmdebstrap"}
 TEST_PROGRAMS = {
+    "diffoscope": "diffoscope-minimal",
+    "faketime": "faketime",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "newuidmap": "uidmap",
     "packer": "packer",
+    "pigz": "pigz",
     "podman": "podman",
+    "shellcheck": "shellcheck",
     "skopeo": "skopeo",
     "umoci": "umoci",
 }

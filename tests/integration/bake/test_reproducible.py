@@ -118,8 +118,9 @@ class Machine:
         program = Path(sys.executable).with_name("ansible-playbook")
         playbook = self.checkout / "playbooks" / "bake.yml"
         argv = [*self.prefix, *clock, sys.executable, str(program), str(playbook)]
+        variables = {"kiln_images": str(definition), "kiln_home": str(self.home)}
         done = subprocess.run(
-            [*argv, "-e", json.dumps({"kiln_images": str(definition), "kiln_home": str(self.home)})],
+            [*argv, "-e", json.dumps(variables)],
             env={
                 **{k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "KILN_"))},
                 "ANSIBLE_COLLECTIONS_PATH": str(self.checkout / ".collections"),
