@@ -141,6 +141,8 @@ def environment(mark: str) -> dict[str, str]:
         "ANSIBLE_FORCE_COLOR": "false",
         "NO_COLOR": "1",
         "PY_COLORS": "0",
+        # Scenarios share a base and layers, and none touches the catalog of who runs the checks.
+        "KILN_HOME": os.environ.get("KILN_HOME") or str(ROOT / ".cache" / "home"),
         MARK: mark,
     }
 
