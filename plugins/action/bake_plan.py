@@ -56,6 +56,8 @@ class ActionModule(BakeAction):
         wanted = _wanted(levels, task_vars, limited=bool(inventory))
         plans, details = self._plan(shop, levels, task_vars, refresh=refresh)
         build = _to_bake(levels, plans, wanted)
+        if not self._task.check_mode:
+            _note_uses(shop, [chain for _steps, _runs, chain in details.values() if chain])
         session: Session | None = None
         if build and not self._task.check_mode:
             session, waited = self._open(shop, build)
@@ -160,6 +162,14 @@ class ActionModule(BakeAction):
         names = [definition.name for definition in build]
         session = open_session(shop.home, main_pid=main_process(), images=names, waiting=waiting)
         return session, bool(waits)
+
+
+def _note_uses(shop: Workshop, chains: Sequence[Chain]) -> None:
+    """Note what the plan counts on as used, so that it does not grow old in the cache."""
+    for chain in chains:
+        shop.cache.note_use("bases", chain.base.key)
+        for record in chain.restored:
+            shop.cache.note_use("layers", record.key)
 
 
 def _to_bake(

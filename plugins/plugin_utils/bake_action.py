@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +14,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
+from ..module_utils.build.lost_blob import give_up_blob
 from ..module_utils.build.session import Session, find_session
+from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
+from ..module_utils.oci.damage import LostBlob
 
 display = Display()
 
@@ -33,7 +37,12 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         """Run the step and return Ansible's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            result.update(self.step(task_vars or {}))
+            with self._store(task_vars or {}):
+                result.update(self.step(task_vars or {}))
+        except LostBlob as error:
+            mended = give_up_blob(self.shop(task_vars or {}).cache, error)
+            result.update(mended.details)
+            result.update(failed=True, msg=str(mended))
         except DriverError as error:
             result.update(error.details)
             result.update(failed=True, msg=str(error))
@@ -47,6 +56,13 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
                 " Make room there and run the bake again; it goes on from what is done.",
             )
         return result
+
+    def _store(self, task_vars: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """What of the store is held while the step runs: it stays as it is but for what we add."""
+        home = self.shop(task_vars).home
+        return store_in_use(
+            home, waiting=lambda: self.say("Waiting for the store, which is being cleaned")
+        )
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the action does; each action gives its own."""

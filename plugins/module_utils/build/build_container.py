@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..core.errors import DriverError
 from ..oci.archive import docker_archive
+from ..oci.damage import LostBlob
 from ..oci.image import HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layer import CAPTURE_SOURCE, Layer
 from ..oci.layout import Layout
@@ -152,6 +153,8 @@ def load_image(layout: Layout, engine: Engine, image: Image, names: Sequence[str
     without = frozenset(diff_ids[:present])
     try:
         engine.load(docker_archive(layout, image, names, without=without))
+    except LostBlob:
+        raise
     except DriverError:
         if not without:
             raise

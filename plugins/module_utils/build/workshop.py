@@ -358,6 +358,8 @@ def _base_of(
 def _whole(shop: Workshop, state: Mapping[str, Any]) -> BaseRecord:
     base = BaseRecord.from_json(state["base"])
     records = [shop.cache.layer(key) for key in state["keys"]]
+    if None in records:
+        raise DriverError("A layer of the image's base is gone.", hint="Run the bake again.")
     layers = [r.layer for r in records if r is not None and r.layer is not None]
     return BaseRecord(
         key=(state["keys"] or [base.key])[-1],
