@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -15,6 +16,7 @@ from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
 from ..module_utils.build.lost_blob import give_up_blob
+from ..module_utils.build.remote_cache import remote_cache
 from ..module_utils.build.session import Session, find_session
 from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
@@ -69,9 +71,20 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         raise NotImplementedError
 
     def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
-        """The workshop of the home that the playbook's variables name."""
-        home = task_vars.get("kiln_home")
-        return Workshop.at(Home.at(self._templar.template(home) if home else None))
+        """The workshop of the home and of the shared caches that the playbook's variables name."""
+        home, places, target = (
+            self._templar.template(value) if value else None
+            for value in map(task_vars.get, ("kiln_home", "kiln_cache_from", "kiln_cache_to"))
+        )
+        shop = Workshop.at(Home.at(home))
+        if not places and not target:
+            return shop
+        listed = [places] if isinstance(places, str) else list(places or ())
+        return replace(
+            shop,
+            cache_from=tuple(remote_cache(str(place)) for place in listed),
+            cache_to=remote_cache(str(target)) if target else None,
+        )
 
     def session(self, shop: Workshop, task_vars: Mapping[str, Any]) -> Session:
         """The session that the plan opened for this host."""

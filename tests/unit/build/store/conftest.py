@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,10 +104,21 @@ class StoreHome:
         return not found.unread and all(one is not None and one.flaw is None for one in looks)
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> StoreHome:
-    """Return a home in which nothing is yet."""
-    home = Home.at(str(tmp_path / "home"), {})
+def new_home(folder: Path) -> StoreHome:
+    """Make a home in *folder* in which nothing is yet."""
+    home = Home.at(str(folder), {})
     layout = Layout(home.store)
     layout.ensure()
     return StoreHome(home, Cache(home.cache, layout), {})
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> StoreHome:
+    """Return a home in which nothing is yet."""
+    return new_home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def another_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], StoreHome]:
+    """Return a function that makes one more."""
+    return lambda: new_home(tmp_path_factory.mktemp("home"))
