@@ -34,6 +34,7 @@ from ..module_utils.build.session import (
     open_session,
     reap_sessions,
 )
+from ..module_utils.build.shared_cache import SharedCache
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
@@ -56,6 +57,8 @@ class ActionModule(BakeAction):
         wanted = _wanted(levels, task_vars, limited=bool(inventory))
         plans, details = self._plan(shop, levels, task_vars, refresh=refresh)
         build = _to_bake(levels, plans, wanted)
+        if not self._task.check_mode:
+            _note_uses(shop, [chain for _steps, _runs, chain in details.values() if chain])
         session: Session | None = None
         if build and not self._task.check_mode:
             session, waited = self._open(shop, build)
@@ -118,12 +121,14 @@ class ActionModule(BakeAction):
             asked = pool.submit(_ask_engine, shop, [r.config for r in latest.values() if r])
             read = {d.name: reader.steps(d) for d in levels}
             architecture, held = asked.result()
+        # What is wrong with a cache is said when something would be taken from it.
+        shared = shop.shared(lambda _text: None)
         plans: dict[str, ImagePlan] = {}
         details: dict[str, tuple[list[LayerStep], RoleRuns, Chain | None]] = {}
         for definition in levels:
             steps, runs = read[definition.name]
-            base, waits_for = _base(shop, definition, plans, details, architecture)
-            chain = chain_of(base, steps, shop.cache.layer, fresh=refresh) if base else None
+            base, waits_for = _base(shared, definition, plans, details, architecture)
+            chain = chain_of(base, steps, shared.layer, fresh=refresh) if base else None
             ended = None
             if chain is not None:
                 ended = shop.cache.bake(bake_key(chain.last_key, config_manifest(definition)))
@@ -161,6 +166,14 @@ class ActionModule(BakeAction):
         names = [definition.name for definition in build]
         session = open_session(shop.home, main_pid=main_process(), images=names, waiting=waiting)
         return session, bool(waits)
+
+
+def _note_uses(shop: Workshop, chains: Sequence[Chain]) -> None:
+    """Note what the plan counts on as used, so that it does not grow old in the cache."""
+    for chain in chains:
+        shop.cache.note_use("bases", chain.base.key)
+        for record in chain.restored:
+            shop.cache.note_use("layers", record.key)
 
 
 def _to_bake(
@@ -223,7 +236,7 @@ def _ask_engine(shop: Workshop, image_ids: Sequence[str]) -> tuple[str, set[str]
 
 
 def _base(
-    shop: Workshop,
+    shared: SharedCache,
     definition: Definition,
     plans: Mapping[str, ImagePlan],
     details: Mapping[str, tuple[list[LayerStep], RoleRuns, Chain | None]],
@@ -231,7 +244,7 @@ def _base(
 ) -> tuple[BaseRecord | None, str | None]:
     """Return the base as far as it is there, and the name of the image that must come first."""
     if not isinstance(definition.base, Parent):
-        return shop.cache.base(base_key(definition.base, architecture)), None
+        return shared.base(base_key(definition.base, architecture)), None
     name = definition.base.name
     chain = details[name][2]
     if plans[name].action is Action.BAKE or chain is None:

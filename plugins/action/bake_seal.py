@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils.build.base import describe_epoch
+from ..module_utils.build.cache_push import push_image
 from ..module_utils.build.definition_model import Parent
 from ..module_utils.build.workshop import Sealed, publish_image, seal_image
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.catalog.version import Version, VersionNumber
-from ..plugin_utils.bake_action import BakeAction
+from ..plugin_utils.bake_action import BakeAction, display
 
 
 class ActionModule(BakeAction):
@@ -35,7 +36,8 @@ class ActionModule(BakeAction):
             image, sealed.definition.series, sealed.image.index.digest, make
         )
         summary = publish_image(shop, session, sealed, version.number)
-        return {"changed": is_new, **summary}
+        pushed = push_image(shop, session, image, say=display.warning)
+        return {"changed": is_new, **summary, "pushed": pushed}
 
 
 def _version(sealed: Sealed, number: VersionNumber) -> Version:

@@ -50,6 +50,11 @@ run:
   description: The command that runs it.
   returned: success
   type: str
+pushed:
+  description: Names of the base and layers that were left in the shared cache of C(kiln_cache_to).
+  returned: success
+  type: list
+  elements: str
 layers:
   description: A row for each layer.
   returned: success

@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
+from ..module_utils.build.lost_blob import give_up_blob
+from ..module_utils.build.remote_cache import remote_cache
 from ..module_utils.build.session import Session, find_session
+from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
+from ..module_utils.oci.damage import LostBlob
 
 display = Display()
 
@@ -33,7 +39,12 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         """Run the step and return Ansible's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            result.update(self.step(task_vars or {}))
+            with self._store(task_vars or {}):
+                result.update(self.step(task_vars or {}))
+        except LostBlob as error:
+            mended = give_up_blob(self.shop(task_vars or {}).cache, error)
+            result.update(mended.details)
+            result.update(failed=True, msg=str(mended))
         except DriverError as error:
             result.update(error.details)
             result.update(failed=True, msg=str(error))
@@ -48,14 +59,32 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
             )
         return result
 
+    def _store(self, task_vars: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """What of the store is held while the step runs: it stays as it is but for what we add."""
+        home = self.shop(task_vars).home
+        return store_in_use(
+            home, waiting=lambda: self.say("Waiting for the store, which is being cleaned")
+        )
+
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the action does; each action gives its own."""
         raise NotImplementedError
 
     def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
-        """The workshop of the home that the playbook's variables name."""
-        home = task_vars.get("kiln_home")
-        return Workshop.at(Home.at(self._templar.template(home) if home else None))
+        """The workshop of the home and of the shared caches that the playbook's variables name."""
+        home, places, target = (
+            self._templar.template(value) if value else None
+            for value in map(task_vars.get, ("kiln_home", "kiln_cache_from", "kiln_cache_to"))
+        )
+        shop = Workshop.at(Home.at(home))
+        if not places and not target:
+            return shop
+        listed = [places] if isinstance(places, str) else list(places or ())
+        return replace(
+            shop,
+            cache_from=tuple(remote_cache(str(place)) for place in listed),
+            cache_to=remote_cache(str(target)) if target else None,
+        )
 
     def session(self, shop: Workshop, task_vars: Mapping[str, Any]) -> Session:
         """The session that the plan opened for this host."""

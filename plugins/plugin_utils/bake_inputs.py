@@ -46,6 +46,9 @@ NOT_INPUTS = frozenset(
         "ansible_user",
         "inventory_dir",
         "inventory_file",
+        "kiln_cache_days",
+        "kiln_cache_from",
+        "kiln_cache_to",
         "kiln_definition",
         "kiln_home",
         "kiln_images",
@@ -53,6 +56,7 @@ NOT_INPUTS = frozenset(
         "kiln_plan",
         "kiln_refresh",
         "kiln_session",
+        "kiln_wait",
     }
 )
 

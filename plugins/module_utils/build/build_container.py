@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..core.errors import DriverError
 from ..oci.archive import docker_archive
+from ..oci.damage import LostBlob
 from ..oci.image import HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layer import CAPTURE_SOURCE, Layer
 from ..oci.layout import Layout
@@ -172,6 +173,8 @@ def load_image(
     without = frozenset(diff_ids[:present])
     try:
         engine.load(docker_archive(layout, image, names, without=without))
+    except LostBlob:
+        raise
     except DriverError:
         if not without:
             raise

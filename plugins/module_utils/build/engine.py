@@ -205,6 +205,15 @@ class Engine:
         )
         return listing.text.split()
 
+    def images_in_use(self) -> set[str]:
+        """Return the IDs of the images that containers, running or not, were made from."""
+        ids = self.runner(["docker", "ps", "--all", "--quiet", "--no-trunc"]).text.split()
+        if not ids:
+            return set()
+        # One that is removed just now makes inspect fail, after it answered for the others.
+        form = ["docker", "container", "inspect", "--format", "{{.Image}}"]
+        return set(self.runner([*form, *ids], check=False).text.split())
+
     def remove_containers(self, ids: Sequence[str]) -> None:
         """Remove containers and their anonymous volumes; those that are gone already are fine."""
         if ids:

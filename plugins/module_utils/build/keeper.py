@@ -7,8 +7,8 @@ A self-contained program, started in a session of its own so that neither Ctrl-C
 terminal reaches it. It holds the lock of the bake's session folder; a later bake takes a session
 whose lock is free for dead and tidies up after it (see session.py).
 
-Arguments: PID of the main process, session folder, label of the session's containers, and the
-lock files of the images that it bakes.
+Arguments: PID of the main process, session folder, label of the session's containers, the lock
+file of the store, which is held shared, and those of the images that the bake makes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import subprocess
 import sys
 
 
-def keep(pid: int, folder: str, label: str, images: list[str]) -> None:
+def keep(pid: int, folder: str, label: str, store: str, images: list[str]) -> None:
     """Wait for process *pid* to end, then remove what it left; see the module."""
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
         watched = -1
     # In one order for all bakes, so that two never wait for each other.
-    for path in (os.path.join(folder, "lock"), *sorted(images)):
-        if not _lock(path, watched):
+    wanted = [(os.path.join(folder, "lock"), fcntl.LOCK_EX), (store, fcntl.LOCK_SH)]
+    for path, operation in (*wanted, *((image, fcntl.LOCK_EX) for image in sorted(images))):
+        if not _lock(path, operation, watched):
             break
     # The parent waits for this byte: from here on the session is guarded.
     os.write(1, b".")
@@ -62,8 +63,8 @@ def keep(pid: int, folder: str, label: str, images: list[str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lock(path: str, watched: int) -> bool:
-    """Hold *path* until this process ends; say so when another bake has it.
+def _lock(path: str, operation: int, watched: int) -> bool:
+    """Hold *path*, shared or alone, until this process ends; say so when another bake has it.
 
     False when the process behind *watched* ended before it was free.
     """
@@ -71,7 +72,7 @@ def _lock(path: str, watched: int) -> bool:
     told = False
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             if not told:
                 os.write(1, b"w")
@@ -108,4 +109,4 @@ def _kept(folder: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    keep(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])
+    keep(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5:])

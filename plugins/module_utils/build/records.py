@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from ..oci.layer import Layer
 from ..oci.layout import Layout
 
 Record = TypeVar("Record")
+_DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,25 @@ class Cache:
         """Write the record of a bake, and make it the latest of its image."""
         self._write("bakes", record.key, record.as_json())
         self._write("latest", record.name, record.as_json())
+
+    def note_use(self, kind: str, key: str) -> None:
+        """Note that the record (bases, layers) was of use; to the day, which costs a look at most.
+
+        The note is a file of its own: when a base was made is what its record's time says.
+        """
+        path = self.use_path(kind, key)
+        now = time.time()
+        with contextlib.suppress(FileNotFoundError):
+            if now - path.stat().st_mtime < _DAY:
+                return
+        # A note that cannot be made must not fail a bake: the record goes early at worst.
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def use_path(self, kind: str, key: str) -> Path:
+        """The file whose time is that of the last noted use of a record."""
+        return self.root / "used" / kind / key.removeprefix("sha256:")
 
     def _holds(self, layer: Layer) -> bool:
         return self.layout.has(layer.descriptor.digest)

@@ -29,6 +29,7 @@ from ..core.files import LockBusy, locked, write_whole
 from . import keeper
 from .engine import CHAIN_REPOSITORY, SESSION_LABEL, Engine
 from .home import Home
+from .store_lock import store_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def open_session(
     session = Session(session_id, folder)
     program = Path(keeper.__file__)
     home.locks.mkdir(exist_ok=True)
-    locks = [str(home.locks / f"image-{image}") for image in images]
+    locks = [str(store_lock(home)), *(str(home.locks / f"image-{image}") for image in images)]
     guard = subprocess.Popen(
         [sys.executable, "-I", str(program), str(main_pid), str(folder), session.label, *locks],
         stdin=subprocess.DEVNULL,

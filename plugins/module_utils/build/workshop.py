@@ -22,7 +22,7 @@ from ..core.waiting import wait_for
 from ..oci.image import Image
 from ..oci.layer import Layer, store_layer
 from ..oci.layout import Layout
-from .base import ensure_base
+from .base import base_key, ensure_base
 from .build_container import (
     BuildContainer,
     capture,
@@ -38,8 +38,11 @@ from .definition_schema import RESERVED_LAYERS
 from .engine import Engine
 from .home import Home
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
+from .remote_cache import RemoteCache
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
+from .shared_cache import SharedCache
+from .system_facts import system_facts
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
 
@@ -54,11 +57,17 @@ class Workshop:
     home: Home
     engine: Engine
     cache: Cache
+    cache_from: tuple[RemoteCache, ...] = ()
+    cache_to: RemoteCache | None = None
 
     @classmethod
     def at(cls, home: Home, engine: Engine | None = None) -> Workshop:
-        """The workshop of *home*."""
+        """The workshop of *home*, which shares no cache."""
         return cls(home, engine or Engine(), Cache(home.cache, Layout(home.store)))
+
+    def shared(self, say: Callable[[str], None]) -> SharedCache:
+        """The cache, with those of other machines behind it; *say* is told what is wrong there."""
+        return SharedCache(self.home, self.cache, self.cache_from, say)
 
     @property
     def layout(self) -> Layout:
@@ -78,9 +87,10 @@ def open_image(
     definition = _definition(state)
     facts = shop.engine.facts()
     fresh = bool(state.get("refresh"))
-    base = _base_of(shop, session, definition, facts.architecture, fresh, say)
+    shared = shop.shared(say)
+    base = _base_of(shop, shared, session, definition, facts.architecture, fresh, say)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = chain_of(base, steps, shop.cache.layer, fresh=fresh)
+    chain = chain_of(base, steps, shared.fetch_layer, fresh=fresh)
     session.write(
         image,
         {
@@ -90,6 +100,7 @@ def open_image(
             "keys": [link.key for link in chain.links],
             "restored": [record.name for record in chain.restored],
             "containerd_store": facts.containerd_store,
+            "fetched": shared.fetched,
             "base_was_made": state["opened"] < _made(shop, definition, base),
         },
     )
@@ -233,7 +244,9 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
         "digest": sealed.image.index.digest,
         "image": tag,
         "run": run_line(sealed.definition, tag),
-        "layers": _layer_rows(sealed, base_was_made=bool(state.get("base_was_made"))),
+        "layers": _layer_rows(
+            sealed, state["fetched"], base_was_made=bool(state.get("base_was_made"))
+        ),
         "seconds": round(time.time() - state["opened"], 1),
     }
     session.write(name, {"status": "sealed", "summary": summary})
@@ -289,31 +302,6 @@ def fail_image(
     return failure
 
 
-def system_facts(base: BaseRecord) -> dict[str, Any]:
-    """Return Ansible's facts of the image, for roles that ask for them.
-
-    They say what the image is and nothing of the machine that bakes it: those would differ from
-    bake to bake.
-    """
-    number = {"bookworm": "12", "trixie": "13"}.get(base.suite)
-    facts: dict[str, Any] = {
-        "architecture": {"amd64": "x86_64", "arm64": "aarch64"}.get(
-            base.architecture, base.architecture
-        ),
-        "distribution_release": base.suite,
-        "os_family": "Debian",
-        "pkg_mgr": "apt",
-        "system": "Linux",
-        "virtualization_type": "container",
-        "virtualization_role": "guest",
-    }
-    if number is not None:
-        facts["distribution"] = "Debian"
-        facts["distribution_major_version"] = number
-        facts["distribution_version"] = number
-    return facts
-
-
 def _definition(state: Mapping[str, Any]) -> Definition:
     if not state:
         raise DriverError("This host is no image of the bake that is going on.")
@@ -328,6 +316,7 @@ def _definition(state: Mapping[str, Any]) -> Definition:
 
 def _base_of(
     shop: Workshop,
+    shared: SharedCache,
     session: Session,
     definition: Definition,
     architecture: str,
@@ -335,6 +324,8 @@ def _base_of(
     say: Callable[[str], None],
 ) -> BaseRecord:
     if not isinstance(definition.base, Parent):
+        if not refresh:
+            shared.fetch_base(base_key(definition.base, architecture))
         return ensure_base(
             definition.base,
             home=shop.home,
@@ -351,7 +342,7 @@ def _base_of(
         if state.get("status") == "failed":
             raise DriverError(f"Its base {name} failed, so {definition.name} was not baked.")
         if state.get("status") == "sealed":
-            return _whole(shop, state)
+            return _whole(shared, state)
         if not state.get("status"):
             raise DriverError(
                 f"{definition.name} is based on {name}, which is not baked yet.",
@@ -361,13 +352,16 @@ def _base_of(
 
     state = session.read(name)
     if state.get("status") == "cached":
-        return _whole(shop, state)
+        return _whole(shared, state)
     return wait_for(f"the image {name}, base of {definition.name}", parent, timeout=PARENT_TIMEOUT)
 
 
-def _whole(shop: Workshop, state: Mapping[str, Any]) -> BaseRecord:
+def _whole(shared: SharedCache, state: Mapping[str, Any]) -> BaseRecord:
     base = BaseRecord.from_json(state["base"])
-    records = [shop.cache.layer(key) for key in state["keys"]]
+    shared.fetch_base(base.key)
+    records = [shared.fetch_layer(key) for key in state["keys"]]
+    if None in records:
+        raise DriverError("A layer of the image's base is gone.", hint="Run the bake again.")
     layers = [r.layer for r in records if r is not None and r.layer is not None]
     return BaseRecord(
         key=(state["keys"] or [base.key])[-1],
@@ -418,22 +412,28 @@ def _lists_key(base: BaseRecord) -> str:
     return base.layers[0].diff_id.removeprefix("sha256:")[:16]
 
 
-def _layer_rows(sealed: Sealed, *, base_was_made: bool) -> list[dict[str, Any]]:
+def _layer_rows(
+    sealed: Sealed, fetched: Sequence[str], *, base_was_made: bool
+) -> list[dict[str, Any]]:
     base = sealed.base
     origin = sealed.definition.base
     name = origin.name if isinstance(origin, Parent) else base.suite
+
+    def done(key: str, *, was_run: bool) -> str:
+        return "run" if was_run else "shared" if key in fetched else "cached"
+
     rows = [
         {
             "name": f"base {name}",
-            "done": "run" if base_was_made else "cached",
+            "done": done(base.key, was_run=base_was_made),
             "seconds": base.seconds,
             "bytes": sum(layer.size for layer in base.layers),
             "stored": sum(layer.descriptor.size for layer in base.layers),
         }
     ]
     for record in sealed.layers:
-        done = "cached" if record.name in sealed.restored else "run"
-        rows.append(_row(record.name, done, record.seconds, record.layer))
+        how = done(record.key, was_run=record.name not in sealed.restored)
+        rows.append(_row(record.name, how, record.seconds, record.layer))
     return rows
 
 

@@ -45,6 +45,22 @@ class Catalog:
             raise DriverError(f"{path} is no version record.", hint="git log shows who changed it.")
         return Version.from_document(document)
 
+    def indexes(self) -> dict[str, str]:
+        """Return the digest of the index of every version, by ``NAME NUMBER``."""
+        found = {}
+        for path in sorted(self.root.glob("images/*/versions/*.yml")):
+            image = path.parent.parent.name
+            try:
+                version = self.version(image, path.stem)
+            except (DriverError, yaml.YAMLError) as error:
+                raise DriverError(
+                    f"{path} cannot be read: {error}",
+                    hint="git log and git checkout bring it back.",
+                ) from error
+            if version is not None:
+                found[f"{image} {path.stem}"] = version.index
+        return found
+
     def find(self, image: str, index: str) -> Version | None:
         """Return the version of *image* whose index has the digest *index*."""
         for path in self._folder(image).glob("*.yml"):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from ..core import canonical
 from ..core.errors import DriverError
 from ..core.files import locked, sync_directory, write_whole
+from .damage import DamagedBlob, MissingBlob, examine
 from .descriptor import INDEX, REF_NAME, Descriptor
 from .digest import parse
 
@@ -43,7 +44,8 @@ class Layout:
     """A directory in the OCI image layout (image-spec v1.1, image-layout.md).
 
     Beside what the specification names, it holds ``ingest/``: blobs being written, each locked
-    by its writer, and the lock files. A blob gets its name only when it is whole and durable.
+    by its writer, and the lock files; and ``quarantine/``: files that were found not to be the
+    blob of their name. A blob gets its name only when it is whole and durable.
     """
 
     root: Path
@@ -107,15 +109,17 @@ class Layout:
     def open(self, descriptor: Descriptor) -> BinaryIO:
         """Open a blob for reading, verified against *descriptor* while it is read.
 
-        Raises DriverError, naming the blob, at once when it is missing or of another size, and
-        in the read that reaches its last byte when its digest is another one.
+        Raises MissingBlob or DamagedBlob at once when it is missing or of another size, and
+        DamagedBlob in the read that reaches its last byte when its digest is another one.
         """
         path = self.path(descriptor.digest)
         try:
             stream = open(path, "rb", buffering=0)  # noqa: SIM115 - handed to the caller
         except FileNotFoundError as error:
-            raise DriverError(
+            raise MissingBlob(
                 f"Blob {descriptor.digest} is missing from {self.root}.",
+                descriptor.digest,
+                self.root,
                 hint="Bake or pull the image again.",
             ) from error
         try:
@@ -126,9 +130,48 @@ class Layout:
         return cast(BinaryIO, io.BufferedReader(reader, buffer_size=_READ_BYTES))
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """Return the verified content of a blob; DriverError as for open."""
+        """Return the verified content of a blob; errors as for open."""
         with self.open(descriptor) as stream:
             return stream.read()
+
+    def digests(self) -> list[str]:
+        """Return the digests of all blobs, in their order; files of other names are passed over."""
+        found = []
+        for folder in sorted((self.root / "blobs").glob("*")):
+            for path in folder.iterdir():
+                with contextlib.suppress(DriverError):
+                    found.append(":".join(parse(f"{folder.name}:{path.name}")))
+        return sorted(found)
+
+    def set_aside(self, digest: str) -> Path | None:
+        """Move the blob of *digest* to ``quarantine/`` if its content is not what its name says.
+
+        Returns where it is then, or None when it is not there or is whole. A good blob that a
+        writer puts in its place meanwhile stays.
+        """
+        path = self.path(digest)
+        found = examine(path, digest)
+        if found is None or found.flaw is None:
+            return None
+        target = self.quarantine / path.name
+        target.parent.mkdir(exist_ok=True)
+        with self._naming_locked():
+            try:
+                now = path.stat()
+            except FileNotFoundError:
+                return None
+            if (now.st_dev, now.st_ino) != found.identity:
+                return None
+            os.replace(path, target)
+            # From now on it has been kept this long; see the collection of garbage.
+            os.utime(target)
+        sync_directory(path.parent)
+        return target
+
+    @property
+    def quarantine(self) -> Path:
+        """Where damaged blobs are kept for who wants to know what happened to them."""
+        return self.root / "quarantine"
 
     def tags(self) -> dict[str, Descriptor]:
         """Return what index.json names, by its org.opencontainers.image.ref.name."""
@@ -189,6 +232,10 @@ class Layout:
     @property
     def _index_path(self) -> Path:
         return self.root / "index.json"
+
+    def _naming_locked(self, *, shared: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Hold what lets files get (shared) or lose (alone) the name of a blob."""
+        return locked(self._ingest / "naming.lock", shared=shared)
 
     def _index_locked(self) -> contextlib.AbstractContextManager[None]:
         return locked(self._ingest / "index.lock")
@@ -263,11 +310,13 @@ class BlobWriter:
         """
         digest = "sha256:" + self._hash.hexdigest()
         final = self._layout.path(digest)
-        if not final.exists() or final.stat().st_size != self.size:
-            with self._room():
-                os.fchmod(self._stream.fileno(), 0o644)
-                os.fsync(self._stream.fileno())
-                os.replace(self._path, final)
+        # Set_aside must not take away what is put here, nor this count on what that takes away.
+        with self._layout._naming_locked(shared=True):
+            if not final.exists() or final.stat().st_size != self.size:
+                with self._room():
+                    os.fchmod(self._stream.fileno(), 0o644)
+                    os.fsync(self._stream.fileno())
+                    os.replace(self._path, final)
         sync_directory(final.parent)
         return Descriptor(media_type, digest, self.size, annotations or {})
 
@@ -316,9 +365,11 @@ class _VerifyingReader(io.RawIOBase):
         if actual != parse(self._descriptor.digest)[1]:
             raise self._damaged(f"its content has the digest {actual}")
 
-    def _damaged(self, how: str) -> DriverError:
-        return DriverError(
+    def _damaged(self, how: str) -> DamagedBlob:
+        return DamagedBlob(
             f"Blob {self._descriptor.digest} in {self._path.parent} is damaged: {how}.",
+            self._descriptor.digest,
+            self._path.parents[2],
             hint=f"Remove {self._path} and bake or pull the image again.",
         )
 
