@@ -15,6 +15,7 @@ from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.catalog.version import Version, VersionNumber
 from ..plugin_utils.bake_action import BakeAction
+from ..plugin_utils.pool_room import shrink_pool
 
 
 class ActionModule(BakeAction):
@@ -35,6 +36,7 @@ class ActionModule(BakeAction):
             image, sealed.definition.series, sealed.image.index.digest, make
         )
         summary = publish_image(shop, session, sealed, version.number)
+        shrink_pool(shop, catalog, sealed.definition)
         return {"changed": is_new, **summary}
 
 

@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
+from ..module_utils.build.pool import DEFAULT_LIMIT, read_limit
 from ..module_utils.build.session import Session, find_session
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
@@ -54,8 +55,15 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
 
     def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
         """The workshop of the home that the playbook's variables name."""
-        home = task_vars.get("kiln_home")
-        return Workshop.at(Home.at(self._templar.template(home) if home else None))
+        return Workshop.at(
+            Home.at(self._option(task_vars, "kiln_home")),
+            pool_limit=read_limit(self._option(task_vars, "kiln_pool_limit") or DEFAULT_LIMIT),
+            network=str(self._option(task_vars, "kiln_network") or ""),
+        )
+
+    def _option(self, task_vars: Mapping[str, Any], name: str) -> Any:
+        value = task_vars.get(name)
+        return self._templar.template(value) if value else None
 
     def session(self, shop: Workshop, task_vars: Mapping[str, Any]) -> Session:
         """The session that the plan opened for this host."""

@@ -10,6 +10,7 @@ the session's folder.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
+from ..core.files import write_whole
 from ..core.waiting import wait_for
 from ..oci.image import Image
 from ..oci.layer import Layer, store_layer
@@ -35,9 +37,14 @@ from .definition import load
 from .definition_model import Definition, Parent
 from .engine import Engine
 from .home import Home
+from .lock import changes
+from .lock_file import lock_path, render_lock, shown_lock_path
+from .locking import Locking, assemble_lock, base_supply, prepare_packages, settle_packages
+from .pool import DEFAULT_LIMIT, Pool
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
+from .supply import APT_CONF, LockMode
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
 
@@ -47,16 +54,32 @@ PARENT_TIMEOUT = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The places that a bake works in."""
+    """The places that a bake works in, and the settings that are the same for all its images."""
 
     home: Home
     engine: Engine
     cache: Cache
+    pool: Pool
+    pool_limit: int = DEFAULT_LIMIT
+    network: str = ""
 
     @classmethod
-    def at(cls, home: Home, engine: Engine | None = None) -> Workshop:
-        """The workshop of *home*."""
-        return cls(home, engine or Engine(), Cache(home.cache, Layout(home.store)))
+    def at(
+        cls,
+        home: Home,
+        engine: Engine | None = None,
+        *,
+        pool_limit: int = DEFAULT_LIMIT,
+        network: str = "",
+    ) -> Workshop:
+        """The workshop of *home*.
+
+        :param pool_limit: bytes that the package pool may hold.
+        :param network: the engine's network for build containers; its own choice when empty.
+        """
+        cache = Cache(home.cache, Layout(home.store))
+        pool = Pool(home.root / "pool", home.locks / "pool")
+        return cls(home, engine or Engine(), cache, pool, pool_limit, network)
 
     @property
     def layout(self) -> Layout:
@@ -76,9 +99,10 @@ def open_image(
     definition = _definition(state)
     facts = shop.engine.facts()
     fresh = bool(state.get("refresh"))
-    base = _base_of(shop, session, definition, facts.architecture, fresh, say)
+    locking = Locking.of(state, definition)
+    base = _base_of(shop, session, definition, facts.architecture, fresh, say, locking)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = chain_of(base, steps, shop.cache.layer, fresh=fresh)
+    chain = chain_of(base, steps, shop.cache.layer, fresh=fresh, lock=locking.layers_key)
     session.write(
         image,
         {
@@ -116,12 +140,16 @@ def open_image(
             image_name=image,
             session=session.id,
             toolkit=toolkit,
-            lists=_lists_key(base),
+            lists=_lists_key(base, locking.mode),
+            apt_conf=APT_CONF if locking.mode.reads_lock else "",
+            network=shop.network,
         )
         if not session.is_open:
             # The main process died meanwhile, and its keeper did not see this container.
             shop.engine.remove_containers([container.id])
         session.write(image, {"container": container.id, "started_from": container.image})
+        if locking.mode is not LockMode.NONE:
+            session.write(image, prepare_packages(shop, name, definition, locking))
     session.write(image, {"mark": time.time()})
     return {
         "tasks": str(tasks),
@@ -143,6 +171,9 @@ def capture_layer(
     steps = [LayerStep.from_json(value) for value in state["steps"]]
     position = [step.name for step in steps].index(name)
     base = BaseRecord.from_json(state["base"])
+    if LockMode(state["lock_mode"]) is not LockMode.NONE:
+        packages = settle_packages(shop, session, _definition(state), state, name)
+        session.write(image, {"packages": packages})
     layer = store_layer(
         shop.layout,
         capture(shop.engine, session.container_name(image), epoch=base.epoch),
@@ -188,16 +219,7 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
             )
         records.append(record)
     written = seal(shop.layout, definition, base, records)
-    if state.get("container"):
-        close_container(
-            shop.engine,
-            BuildContainer(
-                session.container_name(image),
-                state["container"],
-                state["started_from"],
-                _lists_key(base),
-            ),
-        )
+    _close(shop, session, image, base)
     return Sealed(
         definition,
         written,
@@ -206,6 +228,50 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
         bake_key((state["keys"] or [state["chain_key"]])[-1], config_manifest(definition)),
         tuple(state["restored"]),
     )
+
+
+def _close(shop: Workshop, session: Session, image: str, base: BaseRecord) -> None:
+    """Remove the build container of *image*, if it needed one."""
+    state = session.read(image)
+    if state.get("container"):
+        close_container(
+            shop.engine,
+            BuildContainer(
+                session.container_name(image),
+                state["container"],
+                state["started_from"],
+                _lists_key(base, LockMode(state["lock_mode"])),
+            ),
+        )
+
+
+def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
+    """Write the lock of an image whose layers have all run, and remove its build container.
+
+    Returns a summary with what changed, which is kept in the session too.
+    """
+    state = session.read(image)
+    definition = _definition(state)
+    base = BaseRecord.from_json(state["base"])
+    locking = Locking.of(state, definition)
+    lock = assemble_lock(shop, definition, base, state, locking)
+    moved = changes(locking.before, lock)
+    path = lock_path(definition)
+    written = locking.before is None or render_lock(image, locking.before) != render_lock(
+        image, lock
+    )
+    if written:
+        write_whole(path, render_lock(image, lock).encode())
+    _close(shop, session, image, base)
+    summary = {
+        "name": image,
+        "lock": shown_lock_path(definition),
+        "written": written,
+        "packages": len(lock.packages),
+        "changes": [[one.name, one.old, one.new, one.suite] for one in moved],
+    }
+    session.write(image, {"status": "locked", "summary": summary})
+    return summary
 
 
 def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str) -> dict[str, Any]:
@@ -218,6 +284,8 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
     tag = reference(name, version)
     load_image(shop.layout, shop.engine, sealed.image, [tag])
     state = session.read(name)
+    if LockMode(state["lock_mode"]) is LockMode.USE:
+        shop.pool.keep_lock(name, version, lock_path(sealed.definition))
     shop.cache.keep_bake(
         BakeRecord(
             sealed.bake_key,
@@ -226,6 +294,7 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
             sealed.image.index.digest,
             sealed.image.config.digest,
             tuple(state["keys"]),
+            (state.get("lock") or {}).get("layers"),
         )
     )
     summary = {
@@ -254,7 +323,7 @@ def fail_image(
     failure: dict[str, Any] = {
         "name": image,
         "task": task,
-        "message": message,
+        "message": _with_lock_hint(message, state),
         "layers_done": len(done),
         "layers": len(state.get("steps", [])),
     }
@@ -277,6 +346,22 @@ def fail_image(
         # The disk is full. Images that are based on this one must not wait for it.
         session.forget(image)
     return failure
+
+
+_NOT_IN_LOCK = re.compile(
+    r"(?i)unable to locate package|no package matching|no installation candidate|unmet dependenc"
+    r"|version '[^']*' for '[^']*' was not found|is invalid for APT::Default-Release"
+)
+
+
+def _with_lock_hint(message: str, state: Mapping[str, Any]) -> str:
+    """Add why apt does not find what the archive may well have."""
+    if state.get("lock_mode") == LockMode.USE and _NOT_IN_LOCK.search(message):
+        message += (
+            "\nThe image is locked, and its lock does not name that package. Refresh the lock"
+            " (kiln.immutable.refresh)."
+        )
+    return message
 
 
 def system_facts(base: BaseRecord) -> dict[str, Any]:
@@ -323,6 +408,7 @@ def _base_of(
     architecture: str,
     refresh: bool,
     say: Callable[[str], None],
+    locking: Locking,
 ) -> BaseRecord:
     if not isinstance(definition.base, Parent):
         return ensure_base(
@@ -333,6 +419,8 @@ def _base_of(
             architecture=architecture,
             refresh=refresh,
             say=say,
+            lock=locking.base_key,
+            supply=base_supply(shop, definition, architecture, locking),
         )
     name = definition.base.name
 
@@ -340,7 +428,7 @@ def _base_of(
         state = session.read(name)
         if state.get("status") == "failed":
             raise DriverError(f"Its base {name} failed, so {definition.name} was not baked.")
-        if state.get("status") == "sealed":
+        if state.get("status") in ("sealed", "locked"):
             return _whole(shop, state)
         if not state.get("status"):
             raise DriverError(
@@ -398,8 +486,13 @@ def _made(shop: Workshop, definition: Definition, base: BaseRecord) -> float:
     return shop.cache.record_path("bases", base.key).stat().st_mtime
 
 
-def _lists_key(base: BaseRecord) -> str:
-    """Images that start from the same first layer ask the same archive."""
+def _lists_key(base: BaseRecord, mode: LockMode) -> str:
+    """Images that start from the same first layer ask the same archive.
+
+    With a lock they ask none, and a new lock must not be made from lists of an hour ago.
+    """
+    if mode is not LockMode.NONE:
+        return ""
     return base.layers[0].diff_id.removeprefix("sha256:")[:16]
 
 
