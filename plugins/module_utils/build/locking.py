@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DriverError
+from ..core.files import write_whole
 from .base import base_key
 from .definition_model import Archive, Debootstrap, Definition, Registry
-from .lock import Installed, Lock, LockDigests, LockedBase, Package
-from .lock_file import read_lock, shown_lock_path
+from .lock import Installed, Lock, LockDigests, LockedBase, Package, changes
+from .lock_file import lock_path, read_lock, render_lock, shown_lock_path
 from .package_archive import Signer
 from .records import BaseRecord
 from .session import Session
@@ -209,14 +211,36 @@ def settle_packages(
     return {**(state.get("packages") or {}), **({layer: plain} if plain else {})}
 
 
-def assemble_lock(
+def write_lock(
     shop: Workshop,
     definition: Definition,
     base: BaseRecord,
     state: Mapping[str, Any],
     locking: Locking,
+) -> dict[str, Any]:
+    """Write the lock that a finished bake amounts to; return a summary with what changed."""
+    lock = _assemble(shop, definition, base, state)
+    before = locking.before
+    name = definition.name
+    text = render_lock(name, lock)
+    written = before is None or render_lock(name, before) != text
+    if written:
+        write_whole(lock_path(definition), text.encode())
+    return {
+        "name": name,
+        "lock": shown_lock_path(definition),
+        "written": written,
+        "packages": len(lock.packages),
+        "changes": [[one.name, one.old, one.new, one.suite] for one in changes(before, lock)],
+    }
+
+
+def _assemble(
+    shop: Workshop,
+    definition: Definition,
+    base: BaseRecord,
+    state: Mapping[str, Any],
 ) -> Lock:
-    """Return the lock that a finished bake amounts to."""
     origin = definition.base
     match origin:
         case Debootstrap():
@@ -237,3 +261,19 @@ def assemble_lock(
         for name, packages in (state.get("packages") or {}).items()
     }
     return Lock(base.architecture, base.suite, locked, tuple(state.get("security", ())), layers)
+
+
+_NOT_IN_LOCK = re.compile(
+    r"(?i)unable to locate package|no package matching|no installation candidate|unmet dependenc"
+    r"|version '[^']*' for '[^']*' was not found|is invalid for APT::Default-Release"
+)
+
+
+def with_lock_hint(message: str, state: Mapping[str, Any]) -> str:
+    """Add why apt does not find what the archive may well have."""
+    if state.get("lock_mode") == LockMode.USE and _NOT_IN_LOCK.search(message):
+        message += (
+            "\nThe image is locked, and its lock does not name that package. Refresh the lock"
+            " (kiln.immutable.refresh)."
+        )
+    return message

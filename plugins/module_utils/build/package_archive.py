@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small signed APT repository of exactly the packages that a lock names.
 
-Follows Debian's repository format (https://wiki.debian.org/DebianRepository/Format) and deb(5).
+Follows Debian's repository format, as apt-secure(8) verifies it, and deb(5).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ the session's folder.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,9 @@ from typing import Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
-from ..core.files import write_whole
 from ..core.waiting import wait_for
 from ..oci.image import Image
-from ..oci.layer import Layer, store_layer
+from ..oci.layer import store_layer
 from ..oci.layout import Layout
 from .base import ensure_base
 from .build_container import (
@@ -37,14 +35,21 @@ from .definition import load
 from .definition_model import Definition, Parent
 from .engine import Engine
 from .home import Home
-from .lock import changes
-from .lock_file import lock_path, render_lock, shown_lock_path
-from .locking import Locking, assemble_lock, base_supply, prepare_packages, settle_packages
+from .lock_file import lock_path
+from .locking import (
+    Locking,
+    base_supply,
+    prepare_packages,
+    settle_packages,
+    with_lock_hint,
+    write_lock,
+)
 from .pool import DEFAULT_LIMIT, Pool
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
 from .supply import APT_CONF, LockMode
+from .summary import layer_rows, system_facts
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
 
@@ -254,22 +259,8 @@ def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
     definition = _definition(state)
     base = BaseRecord.from_json(state["base"])
     locking = Locking.of(state, definition)
-    lock = assemble_lock(shop, definition, base, state, locking)
-    moved = changes(locking.before, lock)
-    path = lock_path(definition)
-    written = locking.before is None or render_lock(image, locking.before) != render_lock(
-        image, lock
-    )
-    if written:
-        write_whole(path, render_lock(image, lock).encode())
+    summary = write_lock(shop, definition, base, state, locking)
     _close(shop, session, image, base)
-    summary = {
-        "name": image,
-        "lock": shown_lock_path(definition),
-        "written": written,
-        "packages": len(lock.packages),
-        "changes": [[one.name, one.old, one.new, one.suite] for one in moved],
-    }
     session.write(image, {"status": "locked", "summary": summary})
     return summary
 
@@ -303,7 +294,13 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
         "digest": sealed.image.index.digest,
         "image": tag,
         "run": run_line(sealed.definition, tag),
-        "layers": _layer_rows(sealed, base_was_made=bool(state.get("base_was_made"))),
+        "layers": layer_rows(
+            sealed.definition.base,
+            sealed.base,
+            sealed.layers,
+            base_was_made=bool(state.get("base_was_made")),
+            restored=sealed.restored,
+        ),
         "seconds": round(time.time() - state["opened"], 1),
     }
     session.write(name, {"status": "sealed", "summary": summary})
@@ -323,7 +320,7 @@ def fail_image(
     failure: dict[str, Any] = {
         "name": image,
         "task": task,
-        "message": _with_lock_hint(message, state),
+        "message": with_lock_hint(message, state),
         "layers_done": len(done),
         "layers": len(state.get("steps", [])),
     }
@@ -346,47 +343,6 @@ def fail_image(
         # The disk is full. Images that are based on this one must not wait for it.
         session.forget(image)
     return failure
-
-
-_NOT_IN_LOCK = re.compile(
-    r"(?i)unable to locate package|no package matching|no installation candidate|unmet dependenc"
-    r"|version '[^']*' for '[^']*' was not found|is invalid for APT::Default-Release"
-)
-
-
-def _with_lock_hint(message: str, state: Mapping[str, Any]) -> str:
-    """Add why apt does not find what the archive may well have."""
-    if state.get("lock_mode") == LockMode.USE and _NOT_IN_LOCK.search(message):
-        message += (
-            "\nThe image is locked, and its lock does not name that package. Refresh the lock"
-            " (kiln.immutable.refresh)."
-        )
-    return message
-
-
-def system_facts(base: BaseRecord) -> dict[str, Any]:
-    """Return Ansible's facts of the image, for roles that ask for them.
-
-    They say what the image is and nothing of the machine that bakes it: those would differ from
-    bake to bake.
-    """
-    number = {"bookworm": "12", "trixie": "13"}.get(base.suite)
-    facts: dict[str, Any] = {
-        "architecture": {"amd64": "x86_64", "arm64": "aarch64"}.get(
-            base.architecture, base.architecture
-        ),
-        "distribution_release": base.suite,
-        "os_family": "Debian",
-        "pkg_mgr": "apt",
-        "system": "Linux",
-        "virtualization_type": "container",
-        "virtualization_role": "guest",
-    }
-    if number is not None:
-        facts["distribution"] = "Debian"
-        facts["distribution_major_version"] = number
-        facts["distribution_version"] = number
-    return facts
 
 
 def _definition(state: Mapping[str, Any]) -> Definition:
@@ -494,32 +450,3 @@ def _lists_key(base: BaseRecord, mode: LockMode) -> str:
     if mode is not LockMode.NONE:
         return ""
     return base.layers[0].diff_id.removeprefix("sha256:")[:16]
-
-
-def _layer_rows(sealed: Sealed, *, base_was_made: bool) -> list[dict[str, Any]]:
-    base = sealed.base
-    origin = sealed.definition.base
-    name = origin.name if isinstance(origin, Parent) else base.suite
-    rows = [
-        {
-            "name": f"base {name}",
-            "done": "run" if base_was_made else "cached",
-            "seconds": base.seconds,
-            "bytes": sum(layer.size for layer in base.layers),
-            "stored": sum(layer.descriptor.size for layer in base.layers),
-        }
-    ]
-    for record in sealed.layers:
-        done = "cached" if record.name in sealed.restored else "run"
-        rows.append(_row(record.name, done, record.seconds, record.layer))
-    return rows
-
-
-def _row(name: str, done: str, seconds: float, layer: Layer | None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "done": done,
-        "seconds": seconds,
-        "bytes": 0 if layer is None else layer.size,
-        "stored": 0 if layer is None else layer.descriptor.size,
-    }

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A signed Debian archive of small packages, served to build containers, and a base that uses it."""
+"""A signed Debian archive of small packages that build containers reach, and a base for it."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ class LocalArchive:
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name upstream
         """Say nothing: the log would end up between the results of tests."""
 
 
 def base_archive(home: Path, archive: LocalArchive, target: Path) -> str:
-    """Write the root tar of the base in *home*, with *archive* as its source of packages, to *target*.
+    """Write the root tar of the base in *home* to *target*; return the tar's digest.
 
-    Returns the tar's digest.
+    *archive* is its only source of packages.
     """
     (record,) = (home / "cache" / "bases").glob("*.json")
     (layer,) = json.loads(record.read_bytes())["layers"]

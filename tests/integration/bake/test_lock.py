@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import shutil
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-
-from .local_archive import LocalArchive, base_archive
+from ansible_collections.kiln.immutable.tests.integration.bake.local_archive import (
+    LocalArchive,
+    base_archive,
+)
 
 OFF = ("-e", "kiln_network=none")
 DEAD = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
@@ -61,7 +64,8 @@ class Locked:
 def archive(tmp_path: Path, docker: Callable[..., str]) -> Iterator[LocalArchive]:
     """Serve an archive with two packages where build containers reach it."""
     (network,) = json.loads(docker("network", "inspect", "bridge"))
-    made = LocalArchive(tmp_path / "archive", network["IPAM"]["Config"][0]["Gateway"])
+    subnet = ipaddress.ip_network(network["IPAM"]["Config"][0]["Subnet"])
+    made = LocalArchive(tmp_path / "archive", str(subnet[1]))
     made.publish("kiln", {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"})
     yield made
     made.close()
