@@ -163,6 +163,16 @@ def _check_base(definition: Definition, lock: Lock, architecture: str) -> None:
         )
 
 
+def lists_key(base: BaseRecord, mode: LockMode) -> str:
+    """Images that start from the same first layer ask the same archive.
+
+    With a lock they ask none, and a new lock must not be made from lists of an hour ago.
+    """
+    if mode is not LockMode.NONE:
+        return ""
+    return base.layers[0].diff_id.removeprefix("sha256:")[:16]
+
+
 def prepare_packages(
     shop: Workshop, container: str, definition: Definition, locking: Locking
 ) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from .lock_file import lock_path
 from .locking import (
     Locking,
     base_supply,
+    lists_key,
     prepare_packages,
     settle_packages,
     with_lock_hint,
@@ -48,8 +49,8 @@ from .pool import DEFAULT_LIMIT, Pool
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
-from .supply import APT_CONF, LockMode
 from .summary import layer_rows, system_facts
+from .supply import APT_CONF, LockMode
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
 
@@ -145,7 +146,7 @@ def open_image(
             image_name=image,
             session=session.id,
             toolkit=toolkit,
-            lists=_lists_key(base, locking.mode),
+            lists=lists_key(base, locking.mode),
             apt_conf=APT_CONF if locking.mode.reads_lock else "",
             network=shop.network,
         )
@@ -245,7 +246,7 @@ def _close(shop: Workshop, session: Session, image: str, base: BaseRecord) -> No
                 session.container_name(image),
                 state["container"],
                 state["started_from"],
-                _lists_key(base, LockMode(state["lock_mode"])),
+                lists_key(base, LockMode(state["lock_mode"])),
             ),
         )
 
@@ -440,13 +441,3 @@ def _made(shop: Workshop, definition: Definition, base: BaseRecord) -> float:
     if isinstance(definition.base, Parent):
         return 0.0
     return shop.cache.record_path("bases", base.key).stat().st_mtime
-
-
-def _lists_key(base: BaseRecord, mode: LockMode) -> str:
-    """Images that start from the same first layer ask the same archive.
-
-    With a lock they ask none, and a new lock must not be made from lists of an hour ago.
-    """
-    if mode is not LockMode.NONE:
-        return ""
-    return base.layers[0].diff_id.removeprefix("sha256:")[:16]
