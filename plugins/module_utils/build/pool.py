@@ -13,7 +13,6 @@ import shutil
 import tarfile
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -255,5 +254,8 @@ def _open(url: str) -> IO[bytes]:
         return Path("/" + rest.lstrip("/")).open("rb")
     if scheme not in ("http", "https"):
         raise ValueError(f"{scheme} is no way to fetch a package")
+    # It takes 20 ms to load, which a bake that has nothing to do need not wait for.
+    import urllib.request  # noqa: PLC0415
+
     opened: IO[bytes] = urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310  # checked above
     return opened

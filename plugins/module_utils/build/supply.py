@@ -29,9 +29,6 @@ from .package_archive import KEY, Signer, make_repository, source_lines
 from .pool import Pool
 from .toolkit import INTERPRETER
 
-ORIGINS_SOURCE: str = inspect.getsource(package_origins)
-"""The program, for ``python3 -I -c SOURCE``; read so that it is there in a zip file too."""
-
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 APT_LINK = "/run/kiln/locked"
@@ -118,7 +115,7 @@ class Supply:
             if self.lock is not None and base.keyring is None and keyring.exists():
                 options.append(f"--keyring={keyring}")
             program = folder / "origins.py"
-            program.write_text(ORIGINS_SOURCE, "utf-8")
+            program.write_text(_program(), "utf-8")
             (folder / "archives").mkdir()
             options += [
                 "--skip=essential/unlink",
@@ -239,6 +236,11 @@ def _readable(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+def _program() -> str:
+    """The source of package_origins, for ``python3 -I -c SOURCE``."""
+    return inspect.getsource(package_origins)
+
+
 def forget_unpacked(engine: Engine, container: str) -> None:
     """Take away what the image's own dpkg log says: it is not of this bake."""
     engine.execute(container, ["rm", "-f", *_LOGS])
@@ -268,7 +270,7 @@ def unpacked(engine: Engine, container: str) -> list[dict[str, Any]]:
 
 
 def _ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
-    argv = [INTERPRETER, "-I", "-c", ORIGINS_SOURCE, *command]
+    argv = [INTERPRETER, "-I", "-c", _program(), *command]
     answer: dict[str, Any] = json.loads(engine.execute(container, argv).stdout)
     return answer
 

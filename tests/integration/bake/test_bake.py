@@ -93,7 +93,9 @@ def test_check_mode_says_what_it_would_build_and_why_and_builds_nothing(team: An
 
 
 def inventory(team: Any) -> list[str]:
-    (team.folder / "kiln.images.yml").write_text("plugin: kiln.immutable.images\npaths: [images]\n")
+    (team.folder / "kiln.images.yml").write_text(
+        "plugin: kiln.immutable.images\npaths: [images]\n"
+    )
     return ["-i", str(team.folder / "kiln.images.yml")]
 
 
@@ -193,7 +195,9 @@ def test_a_vault_value_reaches_the_image_and_nothing_else(team: Any, tmp_path: P
     again = team.bake("--vault-password-file", str(password))
     assert f"{name} 1.0.1: nothing to do." in again.output
     team.role("app", "- name: Fail\n  ansible.builtin.fail: {msg: '{{ app_text | length }}'}\n")
-    team.bake("--vault-password-file", str(password), "-e", "kiln_keep_failed=true", ends=2)
+    team.bake(
+        "--vault-password-file", str(password), "-e", "kiln_keep_failed=true", ends=2
+    )
     assert len(team.sessions()) == 1
     assert clear_text() == []
 

@@ -85,7 +85,7 @@ def test_a_definition_without_lock_has_none(definition: Definition, tmp_path: Pa
     assert lock_digests(definition, tmp_path / "notes") is None
 
 
-BAD = {
+BAD: dict[str, tuple[str | tuple[str, str], str]] = {
     "nothing": ("", "images/web.lock.yml:1: the lock is empty; make it with"),
     "a comment": ("# later\n", "the lock is empty"),
     "another format": (("lock: 1", "lock: 7"), ":4: lock is 7; this release reads format 1"),
