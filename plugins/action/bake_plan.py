@@ -25,9 +25,15 @@ from ..module_utils.build.chain import (
 )
 from ..module_utils.build.definition import Definition, Parent, load_all, order
 from ..module_utils.build.key.changes import explain
-from ..module_utils.build.lock import LockDigests
-from ..module_utils.build.lock_file import lock_digests, read_lock, shown_lock_path
-from ..module_utils.build.locking import base_lock_key, layers_lock_key, lock_state
+from ..module_utils.build.lock_state import (
+    LockDigests,
+    LockMode,
+    base_lock_key,
+    layers_lock_key,
+    lock_digests,
+    lock_state,
+    shown_lock_path,
+)
 from ..module_utils.build.plan import Action, ImagePlan, plan_image
 from ..module_utils.build.records import BakeRecord, BaseRecord
 from ..module_utils.build.sealing import config_manifest
@@ -37,7 +43,6 @@ from ..module_utils.build.session import (
     open_session,
     reap_sessions,
 )
-from ..module_utils.build.supply import LockMode
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
@@ -198,6 +203,8 @@ def _lock(shop: Workshop, definition: Definition, mode: LockMode, wanted: set[st
         return mode, None
     digests = lock_digests(definition, shop.home.cache / "locks")
     if mode is LockMode.SECURITY and definition.name in wanted:
+        from ..module_utils.build.lock_file import read_lock  # noqa: PLC0415  # see lock_state
+
         lock = read_lock(definition)
         where = shown_lock_path(definition)
         if lock is None:

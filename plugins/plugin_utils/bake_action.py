@@ -13,7 +13,6 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
-from ..module_utils.build.pool import DEFAULT_LIMIT, read_limit
 from ..module_utils.build.session import Session, find_session
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
@@ -57,9 +56,17 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         """The workshop of the home that the playbook's variables name."""
         return Workshop.at(
             Home.at(self._option(task_vars, "kiln_home")),
-            pool_limit=read_limit(self._option(task_vars, "kiln_pool_limit") or DEFAULT_LIMIT),
+            pool_limit=self._pool_limit(task_vars),
             network=str(self._option(task_vars, "kiln_network") or ""),
         )
+
+    def _pool_limit(self, task_vars: Mapping[str, Any]) -> int | None:
+        given = self._option(task_vars, "kiln_pool_limit")
+        if given is None:
+            return None
+        from ..module_utils.build.pool import read_limit  # noqa: PLC0415  # see lock_state
+
+        return read_limit(given)
 
     def _option(self, task_vars: Mapping[str, Any], name: str) -> Any:
         value = task_vars.get(name)

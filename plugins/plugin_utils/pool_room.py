@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..module_utils.build.definition_model import Definition
 from ..module_utils.build.lock_file import read_lock
+from ..module_utils.build.pool import DEFAULT_LIMIT
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 
@@ -22,4 +23,4 @@ def shrink_pool(shop: Workshop, catalog: Catalog, definition: Definition) -> Non
         own = {package.sha256 for package in lock.packages} if lock is not None else set()
         return own | shop.pool.needed(lambda image: {str(one) for one in catalog.numbers(image)})
 
-    shop.pool.shrink(needed, shop.pool_limit)
+    shop.pool.shrink(needed, DEFAULT_LIMIT if shop.pool_limit is None else shop.pool_limit)

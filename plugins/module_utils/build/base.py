@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..core.canonical import digest
 from ..core.command import Completed, last_lines
@@ -29,7 +29,9 @@ from .engine import Engine
 from .home import Home
 from .records import BaseRecord, Cache
 from .residue import UNSEEN, Matcher
-from .supply import Supply
+
+if TYPE_CHECKING:
+    from .supply import Supply
 
 NORMAL_FORM = 1
 """Counts up when normalise_tar or the lists of left-out files change what a base holds."""

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.canonical import digest
-
-FORMAT = 1
-"""Counts up when a bake reads the same lock in another way."""
+from .lock_state import FORMAT, LockDigests
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -137,14 +135,6 @@ class Lock:
             base=digest({**base, "architecture": self.architecture}),
             layers=digest({"format": FORMAT, "layers": layers, "suite": self.suite}),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class LockDigests:
-    """The parts of bake keys that a lock gives: one for the base, one for all layers."""
-
-    base: str
-    layers: str
 
 
 def _identity(package: Package) -> list[str]:

@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-from ..core.canonical import encode
 from ..core.errors import DriverError
-from ..core.files import write_whole
 from .definition_fields import Field, Section
 from .definition_grammar import DIGEST, DIGEST_WANTS
 from .definition_model import Definition
 from .definition_source import Problems, read_source
-from .lock import FORMAT, Installed, Lock, LockDigests, LockedBase, Package
+from .lock import Installed, Lock, LockedBase, Package
+from .lock_state import FORMAT, lock_path, shown_lock_path, unreadable
 
 _HEAD = """\
 # What {name} is made from, written by kiln.immutable.refresh; commit it beside the definition.
@@ -27,43 +24,6 @@ _HEAD = """\
 _NAME = r"[a-z0-9][a-z0-9+.-]+"
 _VERSION = r"[A-Za-z0-9.+:~-]+"
 _KINDS = ("debootstrap", "registry", "archive", "image")
-
-
-def lock_path(definition: Definition) -> Path:
-    """Return where the lock of *definition* is, or would be."""
-    return definition.directory / f"{definition.name}.lock.yml"
-
-
-def shown_lock_path(definition: Definition) -> str:
-    """Return the path of the lock as messages name it: beside the definition as it was named."""
-    return str(Path(definition.shown_path).parent / f"{definition.name}.lock.yml")
-
-
-def lock_digests(definition: Definition, remembered: Path) -> LockDigests | None:
-    """Return what the lock of *definition* gives to its keys, None when there is no lock.
-
-    A lock is long, and read in each bake: what the same bytes gave before is remembered.
-
-    :param remembered: folder of what is remembered; it may be deleted.
-    """
-    try:
-        content = lock_path(definition).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(definition, error) from error
-    note = remembered / f"{hashlib.sha256(content + b'%d' % FORMAT).hexdigest()}.json"
-    try:
-        known = json.loads(note.read_bytes())
-        return LockDigests(str(known["base"]), str(known["layers"]))
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        pass
-    lock = read_lock(definition)
-    if lock is None:
-        return None
-    digests = lock.digests
-    write_whole(note, encode({"base": digests.base, "layers": digests.layers}))
-    return digests
 
 
 def read_lock(definition: Definition) -> Lock | None:
@@ -77,7 +37,7 @@ def read_lock(definition: Definition) -> Lock | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unreadable(definition, error) from error
+        raise unreadable(definition, error) from error
     if not re.sub(rb"(?m)^\s*(#.*)?$", b"", content).strip():
         raise DriverError(
             f"{shown}:1: the lock is empty; make it with kiln.immutable.refresh, or delete it."
@@ -89,10 +49,6 @@ def read_lock(definition: Definition) -> Lock | None:
     if source.problems or lock is None:
         raise source.problems.error()
     return lock
-
-
-def _unreadable(definition: Definition, error: OSError) -> DriverError:
-    return DriverError(f"{shown_lock_path(definition)}: cannot be read: {error.strerror}.")
 
 
 def _read(top: Section, problems: Problems) -> Lock | None:

@@ -16,13 +16,22 @@ from ..core.errors import DriverError
 from ..core.files import write_whole
 from .base import base_key
 from .definition_model import Archive, Debootstrap, Definition, Registry
-from .lock import Installed, Lock, LockDigests, LockedBase, Package, changes
-from .lock_file import lock_path, read_lock, render_lock, shown_lock_path
+from .lock import Installed, Lock, LockedBase, Package, changes
+from .lock_file import read_lock, render_lock
+from .lock_state import (
+    LockDigests,
+    LockMode,
+    base_lock_key,
+    digests_json,
+    layers_lock_key,
+    lock_path,
+    shown_lock_path,
+)
 from .package_archive import Signer
 from .records import BaseRecord
 from .session import Session
 from .supply import (
-    LockMode,
+    APT_CONF,
     Supply,
     bring_repository,
     check,
@@ -33,11 +42,18 @@ from .supply import (
     unpacked,
 )
 
+__all__ = [
+    "APT_CONF",
+    "Locking",
+    "base_supply",
+    "prepare_packages",
+    "settle_packages",
+    "with_lock_hint",
+    "write_lock",
+]
+
 if TYPE_CHECKING:
     from .workshop import Workshop
-
-REFRESH = "refresh"
-"""Stands in keys for packages that are being chosen: such layers are not for later bakes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,7 @@ class Locking:
                 raise
         if not mode.reads_lock:
             return cls(mode, None, before)
-        if before is None or _as_json(before.digests) != state["lock"]:
+        if before is None or digests_json(before.digests) != state["lock"]:
             raise DriverError(
                 f"{shown_lock_path(definition)} was changed while the image was baked.",
                 hint="Run the bake again.",
@@ -87,32 +103,6 @@ class Locking:
     def layers_key(self) -> str | None:
         """What the layers' keys have of it."""
         return layers_lock_key(self.mode, self.digests)
-
-
-def _as_json(digests: LockDigests) -> dict[str, str]:
-    return {"base": digests.base, "layers": digests.layers}
-
-
-def lock_state(mode: LockMode, digests: LockDigests | None) -> dict[str, Any]:
-    """Return what the session keeps of the decision, for Locking.of."""
-    kept = _as_json(digests) if digests is not None and mode.reads_lock else None
-    return {"lock_mode": str(mode), "lock": kept}
-
-
-def base_lock_key(mode: LockMode, digests: LockDigests | None) -> str | None:
-    """Return what enters the base's key."""
-    if mode is LockMode.ALL:
-        return REFRESH
-    if digests is None or mode is LockMode.NONE:
-        return None
-    return f"security {digests.base}" if mode is LockMode.SECURITY else digests.base
-
-
-def layers_lock_key(mode: LockMode, digests: LockDigests | None) -> str | None:
-    """Return what enters the keys of layers."""
-    if mode.makes_lock:
-        return REFRESH
-    return None if digests is None or mode is LockMode.NONE else digests.layers
 
 
 def base_supply(
@@ -161,16 +151,6 @@ def _check_base(definition: Definition, lock: Lock, architecture: str) -> None:
         raise DriverError(
             f"{where} is for {lock.suite}, the definition has {base.suite}.", hint=refresh
         )
-
-
-def lists_key(base: BaseRecord, mode: LockMode) -> str:
-    """Images that start from the same first layer ask the same archive.
-
-    With a lock they ask none, and a new lock must not be made from lists of an hour ago.
-    """
-    if mode is not LockMode.NONE:
-        return ""
-    return base.layers[0].diff_id.removeprefix("sha256:")[:16]
 
 
 def prepare_packages(

@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -44,29 +43,6 @@ _UNPACK = 'mkdir "$1" && ln -s "$1" "$2" && tar -xf - -C "$1"'
 _ADD = '[ -z "$1" ] || [ -e "$1" ] || exit 0; printf "%s\\n" "$2" >> "$3"'
 
 _LOGS = ("/run/kiln/log/dpkg.log", "/var/log/dpkg.log")
-
-
-class LockMode(StrEnum):
-    """What a bake has to do with locks.
-
-    NONE: there is none. USE: install what it says. ALL: make it anew from the archive. SECURITY:
-    move only what the security archives have newer.
-    """
-
-    NONE = "none"
-    USE = "use"
-    ALL = "all"
-    SECURITY = "security"
-
-    @property
-    def makes_lock(self) -> bool:
-        """Whether the end of the bake is a lock and not a version."""
-        return self in (LockMode.ALL, LockMode.SECURITY)
-
-    @property
-    def reads_lock(self) -> bool:
-        """Whether packages come from a lock that is there."""
-        return self in (LockMode.USE, LockMode.SECURITY)
 
 
 @dataclass(frozen=True, slots=True)

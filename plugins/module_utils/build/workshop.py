@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
@@ -35,24 +35,17 @@ from .definition import load
 from .definition_model import Definition, Parent
 from .engine import Engine
 from .home import Home
-from .lock_file import lock_path
-from .locking import (
-    Locking,
-    base_supply,
-    lists_key,
-    prepare_packages,
-    settle_packages,
-    with_lock_hint,
-    write_lock,
-)
-from .pool import DEFAULT_LIMIT, Pool
+from .lock_state import LockMode, lists_key, lock_path
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
 from .summary import layer_rows, system_facts
-from .supply import APT_CONF, LockMode
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
+
+if TYPE_CHECKING:
+    from .locking import Locking
+    from .pool import Pool
 
 PARENT_TIMEOUT = 4 * 3600.0
 """Seconds that an image waits for the one it is based on."""
@@ -65,8 +58,7 @@ class Workshop:
     home: Home
     engine: Engine
     cache: Cache
-    pool: Pool
-    pool_limit: int = DEFAULT_LIMIT
+    pool_limit: int | None = None
     network: str = ""
 
     @classmethod
@@ -75,17 +67,22 @@ class Workshop:
         home: Home,
         engine: Engine | None = None,
         *,
-        pool_limit: int = DEFAULT_LIMIT,
+        pool_limit: int | None = None,
         network: str = "",
     ) -> Workshop:
-        """The workshop of *home*.
+        """The workshop of *home*; *pool_limit* is in bytes, None is the pool's own default.
 
-        :param pool_limit: bytes that the package pool may hold.
         :param network: the engine's network for build containers; its own choice when empty.
         """
         cache = Cache(home.cache, Layout(home.store))
-        pool = Pool(home.root / "pool", home.locks / "pool")
-        return cls(home, engine or Engine(), cache, pool, pool_limit, network)
+        return cls(home, engine or Engine(), cache, pool_limit, network)
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of locked packages."""
+        from .pool import Pool  # noqa: PLC0415  # see lock_state
+
+        return Pool(self.home.root / "pool", self.home.locks / "pool")
 
     @property
     def layout(self) -> Layout:
@@ -101,11 +98,13 @@ def open_image(
     Gives ``tasks`` (path of the tasks file), ``container``, ``pending`` and ``restored`` (names of
     layers) and ``facts`` (what is known of the system in the image, for roles that ask).
     """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     state = session.read(image)
     definition = _definition(state)
     facts = shop.engine.facts()
     fresh = bool(state.get("refresh"))
-    locking = Locking.of(state, definition)
+    locking = locks.Locking.of(state, definition)
     base = _base_of(shop, session, definition, facts.architecture, fresh, say, locking)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
     chain = chain_of(base, steps, shop.cache.layer, fresh=fresh, lock=locking.layers_key)
@@ -147,7 +146,7 @@ def open_image(
             session=session.id,
             toolkit=toolkit,
             lists=lists_key(base, locking.mode),
-            apt_conf=APT_CONF if locking.mode.reads_lock else "",
+            apt_conf=locks.APT_CONF if locking.mode.reads_lock else "",
             network=shop.network,
         )
         if not session.is_open:
@@ -155,7 +154,7 @@ def open_image(
             shop.engine.remove_containers([container.id])
         session.write(image, {"container": container.id, "started_from": container.image})
         if locking.mode is not LockMode.NONE:
-            session.write(image, prepare_packages(shop, name, definition, locking))
+            session.write(image, locks.prepare_packages(shop, name, definition, locking))
     session.write(image, {"mark": time.time()})
     return {
         "tasks": str(tasks),
@@ -178,7 +177,9 @@ def capture_layer(
     position = [step.name for step in steps].index(name)
     base = BaseRecord.from_json(state["base"])
     if LockMode(state["lock_mode"]) is not LockMode.NONE:
-        packages = settle_packages(shop, session, _definition(state), state, name)
+        from . import locking as locks  # noqa: PLC0415  # see lock_state
+
+        packages = locks.settle_packages(shop, session, _definition(state), state, name)
         session.write(image, {"packages": packages})
     layer = store_layer(
         shop.layout,
@@ -256,11 +257,13 @@ def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
 
     Returns a summary with what changed, which is kept in the session too.
     """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     state = session.read(image)
     definition = _definition(state)
     base = BaseRecord.from_json(state["base"])
-    locking = Locking.of(state, definition)
-    summary = write_lock(shop, definition, base, state, locking)
+    locking = locks.Locking.of(state, definition)
+    summary = locks.write_lock(shop, definition, base, state, locking)
     _close(shop, session, image, base)
     session.write(image, {"status": "locked", "summary": summary})
     return summary
@@ -316,12 +319,14 @@ def fail_image(
     Gives the message, the number of layers that a next run need not repeat, and the command that
     opens a shell in what was kept.
     """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     state = session.read(image)
     done = [key for key in state.get("keys", []) if shop.cache.layer(key) is not None]
     failure: dict[str, Any] = {
         "name": image,
         "task": task,
-        "message": with_lock_hint(message, state),
+        "message": locks.with_lock_hint(message, state),
         "layers_done": len(done),
         "layers": len(state.get("steps", [])),
     }
@@ -367,6 +372,8 @@ def _base_of(
     say: Callable[[str], None],
     locking: Locking,
 ) -> BaseRecord:
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     if not isinstance(definition.base, Parent):
         return ensure_base(
             definition.base,
@@ -377,7 +384,7 @@ def _base_of(
             refresh=refresh,
             say=say,
             lock=locking.base_key,
-            supply=base_supply(shop, definition, architecture, locking),
+            supply=locks.base_supply(shop, definition, architecture, locking),
         )
     name = definition.base.name
 

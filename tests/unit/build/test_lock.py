@@ -26,17 +26,17 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.lock import (
     differences,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.lock_file import (
-    lock_digests,
-    lock_path,
     read_lock,
     render_lock,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.locking import (
+from ansible_collections.kiln.immutable.plugins.module_utils.build.lock_state import (
+    LockMode,
     base_lock_key,
     layers_lock_key,
+    lock_digests,
+    lock_path,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.records import BaseRecord
-from ansible_collections.kiln.immutable.plugins.module_utils.build.supply import LockMode
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.report.lock_changes import (
     render_lock_changes,
