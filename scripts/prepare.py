@@ -26,7 +26,7 @@ REQUIREMENTS = {
     "bake": ("requirements.txt",),
     "test": ("requirements.txt", "requirements-test.txt", "requirements-collections.txt"),
 }
-BAKE_PROGRAMS = {"git": "git", "mmdebstrap": "mmdebstrap"}
+BAKE_PROGRAMS = {"git": "git", "gpg": "gnupg", "mmdebstrap": "mmdebstrap"}
 TEST_PROGRAMS = {
     "diffoscope": "diffoscope-minimal",
     "faketime": "faketime",

@@ -25,6 +25,15 @@ from ..module_utils.build.chain import (
 )
 from ..module_utils.build.definition import Definition, Parent, load_all, order
 from ..module_utils.build.key.changes import explain
+from ..module_utils.build.lock_state import (
+    LockDigests,
+    LockMode,
+    base_lock_key,
+    layers_lock_key,
+    lock_digests,
+    lock_state,
+    shown_lock_path,
+)
 from ..module_utils.build.plan import Action, ImagePlan, plan_image
 from ..module_utils.build.records import BakeRecord, BaseRecord
 from ..module_utils.build.sealing import config_manifest
@@ -45,17 +54,19 @@ from ..plugin_utils.bake_inputs import RoleRuns, StepReader, host_facts
 class ActionModule(BakeAction):
     """The action ``kiln.immutable.bake_plan``."""
 
-    _VALID_ARGS = frozenset({"images", "refresh"})
+    _VALID_ARGS = frozenset({"images", "refresh", "lock"})
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Plan every image; outside of check mode, open a session for those to bake."""
         shop = self.shop(task_vars)
-        refresh = boolean(self._task.args.get("refresh", False))
+        mode = _lock_mode(str(self._task.args.get("lock", LockMode.USE)))
+        refresh = mode.makes_lock or boolean(self._task.args.get("refresh", False))
         inventory = _inventory_definitions(task_vars)
         definitions = load_all(self._paths(inventory))
         levels = [definition for level in order(definitions) for definition in level]
         wanted = _wanted(levels, task_vars, limited=bool(inventory))
-        plans, details = self._plan(shop, levels, task_vars, refresh=refresh)
+        locks = {d.name: _lock(shop, d, mode, wanted) for d in levels}
+        plans, details = self._plan(shop, levels, task_vars, locks, refresh=refresh)
         build = _to_bake(levels, plans, wanted)
         if not self._task.check_mode:
             _note_uses(shop, [chain for _steps, _runs, chain in details.values() if chain])
@@ -64,7 +75,9 @@ class ActionModule(BakeAction):
             session, waited = self._open(shop, build)
             if waited:
                 # Another bake had these images; what it made need not be made again.
-                plans, details = self._plan(shop, levels, task_vars, refresh=False)
+                refresh = mode.makes_lock
+                locks = {d.name: _lock(shop, d, mode, wanted) for d in levels}
+                plans, details = self._plan(shop, levels, task_vars, locks, refresh=refresh)
                 build = _to_bake(levels, plans, wanted)
         for definition in build:
             for line in plans[definition.name].reasons:
@@ -84,6 +97,7 @@ class ActionModule(BakeAction):
             building = {definition.name for definition in build}
             for definition in levels:
                 state = _state(definition, *details[definition.name], refresh=refresh)
+                state.update(lock_state(*locks[definition.name]))
                 if definition.name in building:
                     state.update(status="planned", opened=time.time())
                 session.write(definition.name, state)
@@ -108,6 +122,7 @@ class ActionModule(BakeAction):
         shop: Workshop,
         levels: Sequence[Definition],
         task_vars: Mapping[str, Any],
+        locks: Mapping[str, Lock],
         *,
         refresh: bool,
     ) -> tuple[dict[str, ImagePlan], dict[str, tuple[list[LayerStep], RoleRuns, Chain | None]]]:
@@ -127,8 +142,13 @@ class ActionModule(BakeAction):
         details: dict[str, tuple[list[LayerStep], RoleRuns, Chain | None]] = {}
         for definition in levels:
             steps, runs = read[definition.name]
-            base, waits_for = _base(shared, definition, plans, details, architecture)
-            chain = chain_of(base, steps, shared.layer, fresh=refresh) if base else None
+            lock = layers_lock_key(*locks[definition.name])
+            base, waits_for = _base(
+                shared, definition, plans, details, architecture, locks[definition.name]
+            )
+            chain = None
+            if base is not None:
+                chain = chain_of(base, steps, shared.layer, fresh=refresh, lock=lock)
             ended = None
             if chain is not None:
                 ended = shop.cache.bake(bake_key(chain.last_key, config_manifest(definition)))
@@ -146,6 +166,7 @@ class ActionModule(BakeAction):
                 refresh=refresh,
                 previous=_previous(shop, last),
                 config_changed=chain is not None and not chain.pending,
+                lock_changed=last is not None and last.lock != lock,
                 explain=explain,
             )
             details[definition.name] = (steps, runs, chain)
@@ -174,6 +195,45 @@ def _note_uses(shop: Workshop, chains: Sequence[Chain]) -> None:
         shop.cache.note_use("bases", chain.base.key)
         for record in chain.restored:
             shop.cache.note_use("layers", record.key)
+
+
+Lock = tuple[LockMode, LockDigests | None]
+"""What an image has to do with its lock, and what the lock gives to its keys."""
+
+
+def _lock_mode(given: str) -> LockMode:
+    allowed = [str(mode) for mode in LockMode if mode is not LockMode.NONE]
+    if given not in allowed:
+        raise DriverError(
+            f"kiln_refresh_only is {given}; it must be security, or all, which is what it is"
+            " when it is not set."
+        )
+    return LockMode(given)
+
+
+def _lock(shop: Workshop, definition: Definition, mode: LockMode, wanted: set[str]) -> Lock:
+    """Return what *definition* has to do with its lock; a new one is for *wanted* images only."""
+    if mode is LockMode.ALL and definition.name in wanted:
+        return mode, None
+    digests = lock_digests(definition, shop.home.cache / "locks")
+    if mode is LockMode.SECURITY and definition.name in wanted:
+        from ..module_utils.build.lock_file import read_lock  # noqa: PLC0415  # see lock_state
+
+        lock = read_lock(definition)
+        where = shown_lock_path(definition)
+        if lock is None:
+            raise DriverError(
+                f"There is no {where} in which security updates could move packages.",
+                hint="Make it first: refresh without kiln_refresh_only.",
+            )
+        if not lock.security:
+            raise DriverError(
+                f"{where} names no archive of security updates: the image's package sources have"
+                " none.",
+                hint="Refresh without kiln_refresh_only.",
+            )
+        return mode, digests
+    return (LockMode.NONE if digests is None else LockMode.USE), digests
 
 
 def _to_bake(
@@ -241,10 +301,11 @@ def _base(
     plans: Mapping[str, ImagePlan],
     details: Mapping[str, tuple[list[LayerStep], RoleRuns, Chain | None]],
     architecture: str,
+    lock: Lock,
 ) -> tuple[BaseRecord | None, str | None]:
     """Return the base as far as it is there, and the name of the image that must come first."""
     if not isinstance(definition.base, Parent):
-        return shared.base(base_key(definition.base, architecture)), None
+        return shared.base(base_key(definition.base, architecture, base_lock_key(*lock))), None
     name = definition.base.name
     chain = details[name][2]
     if plans[name].action is Action.BAKE or chain is None:

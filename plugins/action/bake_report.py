@@ -12,6 +12,7 @@ from ansible import constants
 
 from ..module_utils.build.session import Session
 from ..module_utils.report.bake_summary import render_failure, render_nothing, render_summary
+from ..module_utils.report.lock_changes import render_lock_changes
 from ..plugin_utils.bake_action import BakeAction, display
 
 CALLBACK = "kiln.immutable.bake"
@@ -26,6 +27,7 @@ class ActionModule(BakeAction):
         """Print what every image of the plan came to."""
         plan: Mapping[str, Any] = self._task.args["plan"]
         images: list[dict[str, Any]] = []
+        locks: list[dict[str, Any]] = []
         failures: list[dict[str, Any]] = []
         nothing = [image for image in plan["images"] if image["action"] == "nothing"]
         session = self._open_session(plan, task_vars)
@@ -33,6 +35,8 @@ class ActionModule(BakeAction):
             state = session.read(str(entry["name"])) if session else {}
             if state.get("status") == "sealed":
                 images.append(state["summary"])
+            elif state.get("status") == "locked":
+                locks.append(state["summary"])
             elif state.get("status") == "failed":
                 failures.append(state["failure"])
             else:
@@ -41,14 +45,17 @@ class ActionModule(BakeAction):
             display.display(render_nothing(image))
         for image in images:
             display.display(render_summary(image))
+        for lock in locks:
+            display.display(render_lock_changes(lock))
         if failures:
             return {
                 "failed": True,
                 "msg": _message(failures),
                 "kiln_images": images,
+                "kiln_locks": locks,
                 "kiln_failures": failures,
             }
-        return {"changed": False, "kiln_images": images}
+        return {"changed": False, "kiln_images": images, "kiln_locks": locks}
 
     def _open_session(
         self, plan: Mapping[str, Any], task_vars: Mapping[str, Any]

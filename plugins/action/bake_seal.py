@@ -16,6 +16,7 @@ from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.catalog.version import Version, VersionNumber
 from ..plugin_utils.bake_action import BakeAction, display
+from ..plugin_utils.pool_room import shrink_pool
 
 
 class ActionModule(BakeAction):
@@ -36,6 +37,7 @@ class ActionModule(BakeAction):
             image, sealed.definition.series, sealed.image.index.digest, make
         )
         summary = publish_image(shop, session, sealed, version.number)
+        shrink_pool(shop, catalog, sealed.definition)
         pushed = push_image(shop, session, image, say=display.warning)
         return {"changed": is_new, **summary, "pushed": pushed}
 

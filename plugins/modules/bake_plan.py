@@ -30,6 +30,15 @@ options:
     description: Take nothing from the cache, so that the archive's newer packages are seen.
     type: bool
     default: false
+  lock:
+    description:
+      - What to do with locks. V(use) installs exactly what the lock of an image names, if it has
+        one.
+      - V(all) and V(security) bake to make a new lock, of everything or with only the security
+        updates moved.
+    type: str
+    choices: [use, all, security]
+    default: use
 attributes:
   check_mode:
     support: full

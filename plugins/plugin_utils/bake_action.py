@@ -72,11 +72,13 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
 
     def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
         """The workshop of the home and of the shared caches that the playbook's variables name."""
-        home, places, target = (
-            self._templar.template(value) if value else None
-            for value in map(task_vars.get, ("kiln_home", "kiln_cache_from", "kiln_cache_to"))
+        shop = Workshop.at(
+            Home.at(self._option(task_vars, "kiln_home")),
+            pool_limit=self._pool_limit(task_vars),
+            network=str(self._option(task_vars, "kiln_network") or ""),
         )
-        shop = Workshop.at(Home.at(home))
+        places = self._option(task_vars, "kiln_cache_from")
+        target = self._option(task_vars, "kiln_cache_to")
         if not places and not target:
             return shop
         listed = [places] if isinstance(places, str) else list(places or ())
@@ -85,6 +87,18 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
             cache_from=tuple(remote_cache(str(place)) for place in listed),
             cache_to=remote_cache(str(target)) if target else None,
         )
+
+    def _pool_limit(self, task_vars: Mapping[str, Any]) -> int | None:
+        given = self._option(task_vars, "kiln_pool_limit")
+        if given is None:
+            return None
+        from ..module_utils.build.pool import read_limit  # noqa: PLC0415  # see lock_state
+
+        return read_limit(given)
+
+    def _option(self, task_vars: Mapping[str, Any], name: str) -> Any:
+        value = task_vars.get(name)
+        return self._templar.template(value) if value else None
 
     def session(self, shop: Workshop, task_vars: Mapping[str, Any]) -> Session:
         """The session that the plan opened for this host."""

@@ -53,8 +53,11 @@ NOT_INPUTS = frozenset(
         "kiln_home",
         "kiln_images",
         "kiln_keep_failed",
+        "kiln_network",
         "kiln_plan",
+        "kiln_pool_limit",
         "kiln_refresh",
+        "kiln_refresh_only",
         "kiln_session",
         "kiln_wait",
     }

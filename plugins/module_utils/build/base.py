@@ -11,11 +11,11 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..core.canonical import digest
 from ..core.command import Completed, last_lines
@@ -30,6 +30,9 @@ from .engine import Engine
 from .home import Home
 from .records import BaseRecord, Cache
 from .residue import UNSEEN, Matcher
+
+if TYPE_CHECKING:
+    from .supply import Supply
 
 NORMAL_FORM = 2
 """Counts up when normalise_tar or the lists of left-out files change what a base holds."""
@@ -75,9 +78,18 @@ def _dated(epoch: int) -> int:
     return epoch if wanted is None else wanted
 
 
-def base_key(base: Debootstrap | Registry | Archive, architecture: str) -> str:
-    """Return the digest of all that the making of *base* depends on, the mirror's state apart."""
-    return digest(_base_manifest(base, architecture))
+def base_key(
+    base: Debootstrap | Registry | Archive, architecture: str, lock: str | None = None
+) -> str:
+    """Return the digest of all that the making of *base* depends on, the mirror's state apart.
+
+    :param lock: what a lock gives to the key; with one, the mirror's state has no part in it.
+    """
+    manifest = _base_manifest(base, architecture)
+    # Other kinds of base pin themselves, whatever a lock says.
+    if lock is not None and isinstance(base, Debootstrap):
+        manifest["lock"] = lock
+    return digest(manifest)
 
 
 def _base_manifest(base: Debootstrap | Registry | Archive, architecture: str) -> dict[str, Any]:
@@ -124,13 +136,17 @@ def ensure_base(
     architecture: str,
     refresh: bool,
     say: Callable[[str], None],
+    lock: str | None = None,
+    supply: Supply | None = None,
 ) -> BaseRecord:
     """Return the base, from the cache or made now; one process makes it, others wait for it.
 
     :param refresh: make it again although the cache has it, for what the mirror has newer.
+    :param lock: as base_key takes it.
+    :param supply: where a bootstrap's packages come from, when not just from the mirror.
     :param say: told in one line what takes long.
     """
-    key = base_key(base, architecture)
+    key = base_key(base, architecture, lock)
     asked = time.time()
     with locked(home.locks / f"base-{key.removeprefix('sha256:')[:16]}"):
         record = cache.base(key)
@@ -141,7 +157,7 @@ def ensure_base(
         match base:
             case Debootstrap():
                 say(f"Bootstrapping {base.suite} ({base.variant}) with mmdebstrap")
-                layers, epoch, suite = _bootstrap(base, cache.layout, architecture)
+                layers, epoch, suite = _bootstrap(base, cache.layout, architecture, supply)
             case Registry():
                 say(f"Pulling {base.image}")
                 layers, epoch, suite = import_registry(base, cache.layout, engine)
@@ -176,11 +192,15 @@ def _left_out(name: str) -> bool:
 
 
 def _bootstrap(
-    base: Debootstrap, layout: Layout, architecture: str
+    base: Debootstrap, layout: Layout, architecture: str, supply: Supply | None
 ) -> tuple[tuple[Layer, ...], int, str]:
     with tempfile.TemporaryDirectory(prefix="kiln-base-") as folder:
         releases = Path(folder) / "releases"
-        argv = bootstrap_command(base, architecture, releases)
+        options: list[str] = []
+        sources: list[str] = []
+        if supply is not None:
+            options, sources = supply.options(base, Path(folder))
+        argv = bootstrap_command(base, architecture, releases, options, sources)
         errors = Path(folder) / "log"
         try:
             with (
@@ -198,8 +218,13 @@ def _bootstrap(
                     said = last_lines(Completed(status, b"", errors.read_bytes()), 6)
                     raise DriverError(
                         f"mmdebstrap could not bootstrap {base.suite}: {said}",
-                        hint="Check mirror and network; the archive's signature must verify.",
+                        hint="Check mirror and network; the archive's signature must verify."
+                        if supply is None or supply.lock is None
+                        else "It could install only what the lock names. Refresh the lock"
+                        " (kiln.immutable.refresh) when the base was changed.",
                     )
+                if supply is not None:
+                    supply.finish(base, Path(folder))
                 epoch = release_epoch(releases.read_text("utf-8", "replace"))
                 spool.seek(0)
                 chunks = normalise_tar(spool, epoch=_dated(epoch), drop=_left_out, empty=EMPTIED)
@@ -217,8 +242,18 @@ def _bootstrap(
     return (layer,), epoch, base.suite
 
 
-def bootstrap_command(base: Debootstrap, architecture: str, releases: Path) -> list[str]:
-    """Return mmdebstrap's command line. The signed release files are copied to *releases*."""
+def bootstrap_command(
+    base: Debootstrap,
+    architecture: str,
+    releases: Path,
+    options: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> list[str]:
+    """Return mmdebstrap's command line. The signed release files are copied to *releases*.
+
+    :param options: further ones.
+    :param sources: one-line package sources instead of the base's own mirror.
+    """
     argv = [
         "mmdebstrap",
         f"--variant={base.variant}",
@@ -240,8 +275,8 @@ def bootstrap_command(base: Debootstrap, architecture: str, releases: Path) -> l
         argv.append(f"--include={','.join(base.include)}")
     if base.keyring is not None:
         argv.append(f"--keyring={base.keyring}")
-    argv += [base.suite, "-"]
-    if base.mirror is not None:
+    argv += [*options, base.suite, "-", *sources]
+    if base.mirror is not None and not sources:
         argv.append(base.mirror)
     return argv
 

@@ -62,12 +62,15 @@ printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d
 pool=/run/kiln/apt/pool
 mine=/run/kiln/apt/$8
-lists=$pool/lists-$9
+lists=${9:+$pool/lists-$9}
 mkdir -p "$pool/archives" "$mine/archives/partial" "$mine/lists/partial"
 # What a killed bake left; a bake takes no day.
 find /run/kiln/apt -mindepth 1 -maxdepth 1 ! -name pool ! -name "$8" -mtime +0 -exec rm -rf {} +
 # Another bake may be tidying the pool up: what it takes away is fetched again.
-find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} + || true
+# With a lock nothing is shared: the lock's own packages have been verified, these have not.
+if [ -n "$lists" ]; then
+  find "$pool/archives" -name '*.deb' -exec ln -f -t "$mine/archives" {} + || true
+fi
 # Roles ask by its time how old the folder of lists is: without lists it is as old as can be.
 touch -d @0 "$mine/lists"
 if [ -d "$lists" ]; then
@@ -96,8 +99,8 @@ find "$mine/archives" -maxdepth 1 -name '*.deb' | while read -r deb; do
   # Dated by when it was fetched. Of two bakes that fetched the same one, the first link stays.
   [ -e "$kept" ] || { touch "$deb"; ln "$deb" "$kept" 2> /dev/null || true; }
 done
-lists=$pool/lists-$3
-newer() { [ ! -d "$lists" ] || [ "$mine/lists" -nt "$lists" ]; }
+lists=${3:+$pool/lists-$3}
+newer() { [ -n "$lists" ] && { [ ! -d "$lists" ] || [ "$mine/lists" -nt "$lists" ]; }; }
 if ls "$mine/lists" | grep -q Release && newer; then
   # Whole or not at all: lists that lack a part would look as new as whole ones.
   rm -rf "$lists.$1"
@@ -125,6 +128,7 @@ class BuildContainer:
 
     :param image: reference of the image it was started from.
     :param lists: key of the archive's package lists: bakes that may share them have the same.
+        Empty when neither lists nor packages are shared with others.
     """
 
     name: str
@@ -200,8 +204,14 @@ def open_container(
     session: str,
     toolkit: str,
     lists: str,
+    apt_conf: str = "",
+    network: str = "",
 ) -> BuildContainer:
-    """Start the build container and record the state that the first layer is compared with."""
+    """Start the build container and record the state that the first layer is compared with.
+
+    :param apt_conf: further settings of apt.
+    :param network: the engine's network that the container is in; the engine's choice when empty.
+    """
     engine.create_volume(APT_VOLUME, {CACHE_LABEL: "apt"})
     container_id = engine.start_container(
         name,
@@ -230,6 +240,7 @@ def open_container(
             "DEBIAN_FRONTEND=noninteractive",
             "--env",
             "LC_ALL=C.UTF-8",
+            *(["--network", network] if network else []),
         ],
         labels={SESSION_LABEL: session, f"{LABEL}.building": image_name},
     )
@@ -241,7 +252,7 @@ def open_container(
             _PREPARE,
             "prepare",
             session,
-            _APT_CONF.format(name=name),
+            _APT_CONF.format(name=name) + apt_conf,
             json.dumps(list(INVISIBLE)),
             CAPTURE_SOURCE,
             EXCLUDE,

@@ -92,13 +92,16 @@ class Chain:
         return self.links[-1].key if self.links else self.key
 
 
-def base_chain_key(base: BaseRecord) -> str:
+def base_chain_key(base: BaseRecord, lock: str | None = None) -> str:
     """Return the key that the first layer's key builds on: the base's content, not its name.
 
     The epoch is in it, because the times in layers and configuration are made from it.
+
+    :param lock: digest of the packages that the layers may install; None when any may be.
     """
     layers = [layer.diff_id for layer in base.layers]
-    return digest({"capture": _CAPTURE, "base": layers, "epoch": base.epoch})
+    pinned = {} if lock is None else {"lock": lock}
+    return digest({"capture": _CAPTURE, "base": layers, "epoch": base.epoch, **pinned})
 
 
 def link(
@@ -134,9 +137,13 @@ def chain_of(
     lookup: Callable[[str], LayerRecord | None],
     *,
     fresh: bool,
+    lock: str | None = None,
 ) -> Chain:
-    """Return the chain of an image on *base*; *lookup* and *fresh* are those of ``link``."""
-    key = base_chain_key(base)
+    """Return the chain of an image on *base*.
+
+    *lookup* and *fresh* are those of ``link``, *lock* is that of ``base_chain_key``.
+    """
+    key = base_chain_key(base, lock)
     return Chain(base, key, link(key, steps, lookup, fresh=fresh))
 
 

@@ -198,6 +198,37 @@ class Engine:
                     f"run {argv[0]} in {container}", Completed(status, b"", errors.read())
                 )
 
+    def feed(self, container: str, argv: Sequence[str], content: Iterable[bytes]) -> None:
+        """Run *argv* in *container* with *content* as its standard input.
+
+        DriverError when it fails.
+        """
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(
+                ["docker", "exec", "--interactive", container, *argv],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+            ) as process,
+        ):
+            stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
+            try:
+                for chunk in content:
+                    stdin.write(chunk)
+                stdin.close()
+            except BrokenPipeError:
+                # It ended early; its own message follows.
+                with contextlib.suppress(BrokenPipeError):
+                    stdin.close()
+            except BaseException:
+                process.kill()
+                raise
+            status = process.wait()
+            if status != 0:
+                said.seek(0)
+                raise _failed(f"run {argv[0]} in {container}", Completed(status, b"", said.read()))
+
     def containers(self, label: str) -> list[str]:
         """Return the IDs of containers, running or not, with *label* (``key`` or ``key=value``)."""
         listing = self.runner(

@@ -64,6 +64,7 @@ def plan_image(
     previous: Sequence[LayerRecord | None],
     config_changed: bool,
     explain: Explain,
+    lock_changed: bool = False,
 ) -> ImagePlan:
     """Decide about one image.
 
@@ -72,6 +73,7 @@ def plan_image(
     :param ended: the bake that ended under this very key.
     :param in_engine: whether the engine holds that bake's image.
     :param previous: the layers of the last bake of this image, to say what changed since.
+    :param lock_changed: whether that bake had other locked packages, or none.
     """
     restored = 0 if chain is None else len(chain.restored)
 
@@ -90,6 +92,8 @@ def plan_image(
         return bake(f"version {ended.version} is in the store, but not in the engine")
     if not previous:
         return bake("it was not baked here before")
+    if lock_changed and chain.pending:
+        return bake("its package lock changed")
     return bake(*(_changes(chain, previous, explain) or _config_reason(config_changed)))
 
 

@@ -101,7 +101,10 @@ class LayerRecord:
 
 @dataclass(frozen=True, slots=True)
 class BakeRecord:
-    """A bake that came to its end: which version the key led to, and the layers' keys."""
+    """A bake that came to its end: which version the key led to, and the layers' keys.
+
+    ``lock`` is the digest of the layers' locked packages, None without a lock.
+    """
 
     key: str
     name: str
@@ -109,6 +112,7 @@ class BakeRecord:
     index: str
     config: str
     layer_keys: tuple[str, ...]
+    lock: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON-able values."""
@@ -119,6 +123,7 @@ class BakeRecord:
             "index": self.index,
             "config": self.config,
             "layer_keys": list(self.layer_keys),
+            "lock": self.lock,
         }
 
     @classmethod

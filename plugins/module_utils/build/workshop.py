@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
 from ..core.waiting import wait_for
 from ..oci.image import Image
-from ..oci.layer import Layer, store_layer
+from ..oci.layer import store_layer
 from ..oci.layout import Layout
 from .base import base_key, ensure_base
 from .build_container import (
@@ -37,14 +37,20 @@ from .definition_model import Definition, Parent
 from .definition_schema import RESERVED_LAYERS
 from .engine import Engine
 from .home import Home
+from .lock_state import LockMode, lists_key, lock_path
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .remote_cache import RemoteCache
 from .sealing import config_manifest, reference, run_line, seal
 from .session import Session, keep_failed
 from .shared_cache import SharedCache
+from .summary import layer_rows
 from .system_facts import system_facts
 from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
+
+if TYPE_CHECKING:
+    from .locking import Locking
+    from .pool import Pool
 
 PARENT_TIMEOUT = 4 * 3600.0
 """Seconds that an image waits for the one it is based on."""
@@ -52,18 +58,39 @@ PARENT_TIMEOUT = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """The places that a bake works in."""
+    """The places that a bake works in, and the settings that are the same for all its images."""
 
     home: Home
     engine: Engine
     cache: Cache
     cache_from: tuple[RemoteCache, ...] = ()
     cache_to: RemoteCache | None = None
+    pool_limit: int | None = None
+    network: str = ""
 
     @classmethod
-    def at(cls, home: Home, engine: Engine | None = None) -> Workshop:
-        """The workshop of *home*, which shares no cache."""
-        return cls(home, engine or Engine(), Cache(home.cache, Layout(home.store)))
+    def at(
+        cls,
+        home: Home,
+        engine: Engine | None = None,
+        *,
+        pool_limit: int | None = None,
+        network: str = "",
+    ) -> Workshop:
+        """The workshop of *home*, which shares no cache.
+
+        :param pool_limit: in bytes; None is the pool's own default.
+        :param network: the engine's network for build containers; its own choice when empty.
+        """
+        cache = Cache(home.cache, Layout(home.store))
+        return cls(home, engine or Engine(), cache, pool_limit=pool_limit, network=network)
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of locked packages."""
+        from .pool import Pool  # noqa: PLC0415  # see lock_state
+
+        return Pool(self.home.root / "pool", self.home.locks / "pool")
 
     def shared(self, say: Callable[[str], None]) -> SharedCache:
         """The cache, with those of other machines behind it; *say* is told what is wrong there."""
@@ -83,14 +110,17 @@ def open_image(
     Gives ``tasks`` (path of the tasks file), ``container``, ``pending`` and ``restored`` (names of
     layers) and ``facts`` (what is known of the system in the image, for roles that ask).
     """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     state = session.read(image)
     definition = _definition(state)
     facts = shop.engine.facts()
     fresh = bool(state.get("refresh"))
+    locking = locks.Locking.of(state, definition)
     shared = shop.shared(say)
-    base = _base_of(shop, shared, session, definition, facts.architecture, fresh, say)
+    base = _base_of(shop, shared, session, definition, facts.architecture, fresh, say, locking)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = chain_of(base, steps, shared.fetch_layer, fresh=fresh)
+    chain = chain_of(base, steps, shared.fetch_layer, fresh=fresh, lock=locking.layers_key)
     session.write(
         image,
         {
@@ -128,12 +158,16 @@ def open_image(
             image_name=image,
             session=session.id,
             toolkit=toolkit,
-            lists=_lists_key(base),
+            lists=lists_key(base, locking.mode),
+            apt_conf=locks.APT_CONF if locking.mode.reads_lock else "",
+            network=shop.network,
         )
         if not session.is_open:
             # The main process died meanwhile, and its keeper did not see this container.
             shop.engine.remove_containers([container.id])
         session.write(image, {"container": container.id, "started_from": container.image})
+        if locking.mode is not LockMode.NONE:
+            session.write(image, locks.prepare_packages(shop, name, definition, locking))
     session.write(image, {"mark": time.time()})
     return {
         "tasks": str(tasks),
@@ -155,6 +189,11 @@ def capture_layer(
     steps = [LayerStep.from_json(value) for value in state["steps"]]
     position = [step.name for step in steps].index(name)
     base = BaseRecord.from_json(state["base"])
+    if LockMode(state["lock_mode"]) is not LockMode.NONE:
+        from . import locking as locks  # noqa: PLC0415  # see lock_state
+
+        packages = locks.settle_packages(shop, session, _definition(state), state, name)
+        session.write(image, {"packages": packages})
     layer = store_layer(
         shop.layout,
         capture(shop.engine, session.container_name(image), epoch=base.epoch),
@@ -210,6 +249,38 @@ def seal_image(shop: Workshop, session: Session, image: str) -> Sealed:
     )
 
 
+def _close(shop: Workshop, session: Session, image: str, base: BaseRecord) -> None:
+    """Remove the build container of *image*, if it needed one."""
+    state = session.read(image)
+    if state.get("container"):
+        close_container(
+            shop.engine,
+            BuildContainer(
+                session.container_name(image),
+                state["container"],
+                state["started_from"],
+                lists_key(base, LockMode(state["lock_mode"])),
+            ),
+        )
+
+
+def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
+    """Write the lock of an image whose layers have all run, and remove its build container.
+
+    Returns a summary with what changed, which is kept in the session too.
+    """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
+    state = session.read(image)
+    definition = _definition(state)
+    base = BaseRecord.from_json(state["base"])
+    locking = locks.Locking.of(state, definition)
+    summary = locks.write_lock(shop, definition, base, state, locking)
+    _close(shop, session, image, base)
+    session.write(image, {"status": "locked", "summary": summary})
+    return summary
+
+
 def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str) -> dict[str, Any]:
     """Name the version in the store and in the engine, and record the bake as ended.
 
@@ -221,13 +292,15 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
     shop.layout.tag(f"{name}-{version}", sealed.image.index)
     tag = reference(name, version)
     with ThreadPoolExecutor(1) as pool:
-        closing = pool.submit(_close, shop, session, sealed, state)
+        closing = pool.submit(_close, shop, session, name, sealed.base)
         load_image(
             shop.layout, shop.engine, sealed.image, [tag], whole=bool(state["containerd_store"])
         )
         closing.result()
     if state.get("started_from"):
         shop.engine.remove_image(state["started_from"])
+    if LockMode(state["lock_mode"]) is LockMode.USE:
+        shop.pool.keep_lock(name, version, lock_path(sealed.definition))
     shop.cache.keep_bake(
         BakeRecord(
             sealed.bake_key,
@@ -236,6 +309,7 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
             sealed.image.index.digest,
             sealed.image.config.digest,
             tuple(state["keys"]),
+            (state.get("lock") or {}).get("layers"),
         )
     )
     summary = {
@@ -244,24 +318,18 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
         "digest": sealed.image.index.digest,
         "image": tag,
         "run": run_line(sealed.definition, tag),
-        "layers": _layer_rows(
-            sealed, state["fetched"], base_was_made=bool(state.get("base_was_made"))
+        "layers": layer_rows(
+            sealed.definition.base,
+            sealed.base,
+            sealed.layers,
+            base_was_made=bool(state.get("base_was_made")),
+            restored=sealed.restored,
+            fetched=state["fetched"],
         ),
         "seconds": round(time.time() - state["opened"], 1),
     }
     session.write(name, {"status": "sealed", "summary": summary})
     return summary
-
-
-def _close(shop: Workshop, session: Session, sealed: Sealed, state: Mapping[str, Any]) -> None:
-    if state.get("container"):
-        container = BuildContainer(
-            session.container_name(sealed.definition.name),
-            state["container"],
-            state["started_from"],
-            _lists_key(sealed.base),
-        )
-        close_container(shop.engine, container)
 
 
 def fail_image(
@@ -272,12 +340,14 @@ def fail_image(
     Gives the message, the number of layers that a next run need not repeat, and the command that
     opens a shell in what was kept.
     """
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     state = session.read(image)
     done = [key for key in state.get("keys", []) if shop.cache.layer(key) is not None]
     failure: dict[str, Any] = {
         "name": image,
         "task": task,
-        "message": message,
+        "message": locks.with_lock_hint(message, state),
         "layers_done": len(done),
         "layers": len(state.get("steps", [])),
     }
@@ -322,10 +392,13 @@ def _base_of(
     architecture: str,
     refresh: bool,
     say: Callable[[str], None],
+    locking: Locking,
 ) -> BaseRecord:
+    from . import locking as locks  # noqa: PLC0415  # see lock_state
+
     if not isinstance(definition.base, Parent):
         if not refresh:
-            shared.fetch_base(base_key(definition.base, architecture))
+            shared.fetch_base(base_key(definition.base, architecture, locking.base_key))
         return ensure_base(
             definition.base,
             home=shop.home,
@@ -334,6 +407,8 @@ def _base_of(
             architecture=architecture,
             refresh=refresh,
             say=say,
+            lock=locking.base_key,
+            supply=locks.base_supply(shop, definition, architecture, locking),
         )
     name = definition.base.name
 
@@ -341,7 +416,7 @@ def _base_of(
         state = session.read(name)
         if state.get("status") == "failed":
             raise DriverError(f"Its base {name} failed, so {definition.name} was not baked.")
-        if state.get("status") == "sealed":
+        if state.get("status") in ("sealed", "locked"):
             return _whole(shared, state)
         if not state.get("status"):
             raise DriverError(
@@ -405,43 +480,3 @@ def _made(shop: Workshop, definition: Definition, base: BaseRecord) -> float:
     if isinstance(definition.base, Parent):
         return 0.0
     return shop.cache.record_path("bases", base.key).stat().st_mtime
-
-
-def _lists_key(base: BaseRecord) -> str:
-    """Images that start from the same first layer ask the same archive."""
-    return base.layers[0].diff_id.removeprefix("sha256:")[:16]
-
-
-def _layer_rows(
-    sealed: Sealed, fetched: Sequence[str], *, base_was_made: bool
-) -> list[dict[str, Any]]:
-    base = sealed.base
-    origin = sealed.definition.base
-    name = origin.name if isinstance(origin, Parent) else base.suite
-
-    def done(key: str, *, was_run: bool) -> str:
-        return "run" if was_run else "shared" if key in fetched else "cached"
-
-    rows = [
-        {
-            "name": f"base {name}",
-            "done": done(base.key, was_run=base_was_made),
-            "seconds": base.seconds,
-            "bytes": sum(layer.size for layer in base.layers),
-            "stored": sum(layer.descriptor.size for layer in base.layers),
-        }
-    ]
-    for record in sealed.layers:
-        how = done(record.key, was_run=record.name not in sealed.restored)
-        rows.append(_row(record.name, how, record.seconds, record.layer))
-    return rows
-
-
-def _row(name: str, done: str, seconds: float, layer: Layer | None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "done": done,
-        "seconds": seconds,
-        "bytes": 0 if layer is None else layer.size,
-        "stored": 0 if layer is None else layer.descriptor.size,
-    }

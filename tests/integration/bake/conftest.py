@@ -141,8 +141,17 @@ class Team:
         self, *arguments: str, images: str | None = "images", ends: int | None = 0, **more: str
     ) -> Run:
         """Bake and return how it ended; *ends* is the exit status that is expected."""
+        return self._run(self.command(*arguments, images=images), ends, more)
+
+    def refresh(self, *arguments: str, ends: int = 0, **more: str) -> Run:
+        """Refresh the locks and return how it ended."""
+        playbooks = {str(self.checkout / PLAYBOOK): str(self.checkout / "playbooks/refresh.yml")}
+        argv = [playbooks.get(word, word) for word in self.command(*arguments)]
+        return self._run(argv, ends, more)
+
+    def _run(self, argv: list[str], ends: int | None, more: Mapping[str, str]) -> Run:
         done = subprocess.run(
-            self.command(*arguments, images=images),
+            argv,
             env={**self.variables(), **more},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,

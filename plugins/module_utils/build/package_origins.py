@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says which packages were unpacked, and which archive has them with which hash.
+
+A self-contained program: it runs in build containers by the toolkit's Python, and on the
+controller inside of a bootstrap. ``python3 -I -c SOURCE status FILE`` reads dpkg's database,
+``log FILE...`` reads dpkg's logs and takes them away, so that the next call sees what is new;
+``sources`` tells only where security updates come from. It prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+_FORMAT = "|".join(
+    f"$({name})"
+    for name in ("FILENAME", "REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "SIGNED_BY")
+)
+
+
+def from_status(text: str) -> list[tuple[str, str, str]]:
+    """Return name, version and architecture of what dpkg's status database has unpacked."""
+    found = []
+    for paragraph in text.split("\n\n"):
+        fields = dict(re.findall(r"(?m)^(Package|Status|Version|Architecture): (.*)$", paragraph))
+        if fields.get("Status", "").endswith((" installed", " unpacked", " half-configured")):
+            found.append((fields["Package"], fields["Version"], fields["Architecture"]))
+    return sorted(found)
+
+
+def from_log(text: str) -> list[tuple[str, str, str]]:
+    """Return name, version and architecture of what dpkg's log says was unpacked."""
+    lines = re.findall(r"(?m)^\S+ \S+ (?:install|upgrade) ([^ :]+):(\S+) \S+ (\S+)$", text)
+    return sorted({(name, version, architecture) for name, architecture, version in lines})
+
+
+def targets(*, fetched: bool) -> list[list[str]]:
+    """Return, for each index of packages that apt's sources name, the parts of ``_FORMAT``.
+
+    :param fetched: only those that apt has; the others have no code name yet.
+    """
+    options = [] if fetched else ["--no-release-info"]
+    done = subprocess.run(
+        ["apt-get", "indextargets", *options, "--format", _FORMAT, "Created-By: Packages"],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    lines = done.stdout.decode().splitlines()
+    # What apt does not know stays as its name.
+    return [["" if part.startswith("$(") else part for part in line.split("|")] for line in lines]
+
+
+def origins(
+    wanted: list[tuple[str, str, str]], indexes: list[list[str]]
+) -> dict[tuple[str, str, str], dict[str, object]]:
+    """Return the archives' word about each of *wanted* that they have.
+
+    When several have the same version, that of a security archive counts.
+    """
+    found: dict[tuple[str, str, str], dict[str, object]] = {}
+    names = {name for name, _version, _architecture in wanted}
+    left = set(wanted)
+    for index in sorted(indexes, key=lambda parts: parts[2].endswith("-security")):
+        done = subprocess.run(
+            ["/usr/lib/apt/apt-helper", "cat-file", index[0]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        for paragraph in done.stdout.decode("utf-8", "replace").split("\n\n"):
+            # The first line nearly always names the package: most are passed over quickly.
+            if not paragraph.startswith("Package: ") or (
+                paragraph[9 : paragraph.find("\n")].strip() not in names
+            ):
+                continue
+            fields = dict(re.findall(r"(?m)^([A-Za-z0-9-]+): (.*)$", paragraph))
+            key = (fields["Package"], fields.get("Version", ""), fields.get("Architecture", ""))
+            if key in left and "SHA256" in fields and "Filename" in fields:
+                found[key] = {
+                    "sha256": fields["SHA256"],
+                    "size": int(fields.get("Size", "0")),
+                    "suite": index[3] if index[3].endswith("-security") else index[2],
+                    "priority": fields.get("Priority", ""),
+                    "url": index[1].rstrip("/") + "/" + fields["Filename"],
+                }
+    return found
+
+
+def security(indexes: list[list[str]]) -> list[str]:
+    """Return the one-line sources of security archives among apt's *indexes*."""
+    found = []
+    for _file, uri, release, _codename, component, key in indexes:
+        if release.endswith("-security"):
+            options = f"[signed-by={key}] " if key.startswith("/") else ""
+            found.append(f"deb {options}{uri.rstrip('/')} {release} {component}")
+    return sorted(set(found))
+
+
+def main(argv: list[str]) -> None:
+    """Print what the command *argv* asks for."""
+    command, *paths = argv
+    text = ""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+            text += stream.read()
+            if command == "log":
+                os.unlink(path)
+    unpacked = from_status(text) if command == "status" else from_log(text)
+    indexes = targets(fetched=True) if unpacked else []
+    known = origins(unpacked, indexes)
+    packages = [
+        {"name": key[0], "version": key[1], "architecture": key[2], **known.get(key, {})}
+        for key in unpacked
+    ]
+    named = targets(fetched=False) if command == "sources" else []
+    answer = {"packages": packages, "security": security(named)}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

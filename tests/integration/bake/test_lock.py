@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Locks: made, moved, obeyed, and baked again when the mirror has gone."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.kiln.immutable.tests.integration.bake.local_archive import (
+    LocalArchive,
+    base_archive,
+)
+
+OFF = ("-e", "kiln_network=none")
+DEAD = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+@dataclass
+class Locked:
+    """A team with one image, whose packages come from an archive of the test's own."""
+
+    team: Any
+    archive: LocalArchive
+    name: str
+    base: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        return Path(self.team.images, f"{self.name}.lock.yml")
+
+    def define(self, *packages: str) -> None:
+        """Define the image with a role that installs *packages*."""
+        names = ", ".join(packages)
+        role = self.team.role(
+            "app",
+            "- name: Install\n  ansible.builtin.apt:\n"
+            f"    name: [{names}]\n    update_cache: true\n",
+        )
+        self.team.image(self.name, role, base=self.base)
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions in the lock, by the package's name."""
+        lock = yaml.safe_load(self.path.read_text())
+        return {p["name"]: p["version"] for layer in lock["layers"].values() for p in layer}
+
+    def pooled(self, package: str, home: Path | None = None) -> Path:
+        """Return the file of a locked package in the pool."""
+        lock = yaml.safe_load(self.path.read_text())
+        (found,) = (p for layer in lock["layers"].values() for p in layer if p["name"] == package)
+        return Path(home or self.team.home, "pool", "sha256", found["sha256"])
+
+
+@pytest.fixture
+def archive(tmp_path: Path, docker: Callable[..., str]) -> Iterator[LocalArchive]:
+    """Serve an archive with two packages where build containers reach it."""
+    (network,) = json.loads(docker("network", "inspect", "bridge"))
+    subnet = ipaddress.ip_network(network["IPAM"]["Config"][0]["Subnet"])
+    made = LocalArchive(tmp_path / "archive", str(subnet[1]))
+    made.publish("kiln", {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def locked(team: Any, archive: LocalArchive, tmp_path: Path) -> Locked:
+    """Return a team with one image and its lock."""
+    tar = tmp_path / "base.tar"
+    digest = base_archive(team.home, archive, tar)
+    made = Locked(team, archive, team.name(), {"archive": {"path": str(tar), "digest": digest}})
+    made.define("alpha", "beta")
+    refreshed = team.refresh()
+    assert made.versions() == {"alpha": "1.0", "beta": "1.0"}
+    assert re.search(r"alpha +- +1\.0 +kiln\n", refreshed.output)
+    assert team.numbers(made.name) == []
+    assert team.containers() == []
+    return made
+
+
+def test_a_lock_is_baked_to_the_same_bytes_without_mirror_and_network(
+    locked: Locked, second_home: Path
+) -> None:
+    team, name = locked.team, locked.name
+    locked.archive.publish("kiln", {"alpha": "2.0", "beta": "2.0"})
+    locked.archive.close()
+    team.bake(*OFF)
+    first = team.version(name)["index"]
+    assert team.cat(name, "/srv/alpha") == "1.0"
+    again = team.bake(*OFF)
+    assert f"{name} 1.0.1: nothing to do." in again.output
+    anew = team.bake(*OFF, "-e", "kiln_refresh=true")
+    assert anew.layers_run == ["app", "seal"]
+    assert team.numbers(name) == ["1.0.1"]
+    shutil.copytree(team.home / "pool", second_home / "pool")
+    shutil.rmtree(second_home / "pool" / "locks")
+    team.home = second_home
+    other = team.bake(*OFF)
+    assert other.layers_run == ["app", "seal"]
+    assert team.version(name)["index"] == first
+
+
+def test_a_damaged_package_is_refused_and_fetched_again(locked: Locked) -> None:
+    team, package = locked.team, locked.pooled("beta")
+    content = package.read_bytes()
+    package.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    hidden = locked.archive.folder / "pool" / "hidden"
+    served = locked.archive.folder / "pool" / "beta_1.0_all.deb"
+    served.rename(hidden)
+    failed = team.bake(ends=2)
+    assert "The package beta 1.0 is not in the pool" in failed.output
+    assert "The pool's copy was damaged" in failed.output
+    served.write_bytes(content + b"more")
+    assert "has other bytes than the lock says" in team.bake(ends=2).output
+    hidden.rename(served)
+    team.bake()
+    assert package.read_bytes() == content
+    assert team.cat(locked.name, "/srv/beta") == "1.0"
+
+
+def test_a_lock_that_names_what_is_nowhere_stops_the_bake(locked: Locked) -> None:
+    text = locked.path.read_text()
+    beta = text.index("name: beta")
+    text = text[:beta] + re.sub(
+        r'"?[0-9a-f]{64}"?', '"' + "0" * 64 + '"', text[beta:].replace('"1.0"', '"9.9"', 1), count=1
+    ).replace("beta_1.0", "beta_9.9")
+    locked.path.write_text(text)
+    failed = locked.team.bake(ends=2)
+    assert "The package beta 9.9 is not in the pool" in failed.output
+    assert locked.team.numbers(locked.name) == []
+
+
+def test_a_role_that_wants_what_the_lock_has_not_stops_the_bake(locked: Locked) -> None:
+    locked.define("alpha", "beta", "gamma")
+    failed = locked.team.bake(ends=2)
+    assert "gamma" in failed.output
+    assert "its lock does not name that package" in failed.output
+    locked.define("alpha")
+    failed = locked.team.bake(ends=2)
+    assert "beta: the lock says 1.0, but the layer app did not install it." in failed.output
+    locked.team.refresh()
+    assert locked.versions() == {"alpha": "1.0"}
+    locked.team.bake()
+
+
+def test_security_only_moves_what_the_security_suite_has_newer(locked: Locked) -> None:
+    team = locked.team
+    team.bake()
+    locked.archive.publish("kiln", {"alpha": "2.0", "beta": "2.0"})
+    locked.archive.publish("kiln-security", {"beta": "1.5"})
+    moved = team.refresh("-e", "kiln_refresh_only=security")
+    assert locked.versions() == {"alpha": "1.0", "beta": "1.5"}
+    assert re.search(r"beta +1\.0 +1\.5 +kiln-security\n", moved.output)
+    assert not re.search(r"alpha +1\.0 ", moved.output)
+    baked = team.bake(*OFF)
+    assert f"{locked.name}: its package lock changed" in baked.output
+    found = [team.cat(locked.name, f"/srv/{one}", "1.0.2") for one in ("alpha", "beta")]
+    assert found == ["1.0", "1.5"]
+    team.refresh()
+    assert locked.versions() == {"alpha": "2.0", "beta": "2.0"}
+    before = locked.path.read_bytes()
+    assert "none moved" in team.refresh().output
+    assert locked.path.read_bytes() == before
+
+
+def test_the_pool_gives_up_what_no_version_needs(locked: Locked) -> None:
+    team = locked.team
+    team.bake()
+    old = locked.pooled("alpha")
+    locked.archive.publish("kiln", {"alpha": "1.1", "beta": "1.0"})
+    team.refresh()
+    unused = locked.pooled("alpha")
+    locked.archive.publish("kiln", {"alpha": "1.2", "beta": "1.0"})
+    team.refresh("-e", "kiln_pool_limit=1")
+    assert old.exists()
+    assert not unused.exists()
+    assert locked.pooled("alpha").exists()
+    failed = team.bake("-e", "kiln_pool_limit=much", ends=2)
+    assert "kiln_pool_limit is much, which is no size." in failed.output
+
+
+def test_a_bootstrapped_base_is_made_again_without_its_mirror(team: Any) -> None:
+    name = team.name()
+    team.image(name, team.file_role())
+    team.refresh()
+    lock = yaml.safe_load(Path(team.images, f"{name}.lock.yml").read_text())
+    assert {"apt", "dpkg"} <= {package["name"] for package in lock["base"]["packages"]}
+    team.bake(*OFF, **DEAD)
+    assert team.cat(name, "/etc/apt/sources.list") == lock["base"]["sources"].rstrip("\n")
+    first = team.version(name)["index"]
+    team.bake(*OFF, "-e", "kiln_refresh=true", **DEAD)
+    assert team.numbers(name) == ["1.0.1"]
+    assert team.version(name)["index"] == first
