@@ -18,6 +18,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import deque
@@ -106,9 +107,7 @@ def one(name: str, *command: str) -> Check:
 def pytest_check(name: str, root: Path, *options: str, engine: bool = False) -> Check:
     """Return the check that runs the tests below ``tests/NAME``."""
     junit = LOGS / f"{name}.xml"
-    # A folder of its own for each: pytest tidies up what it finds of other runs in the common one.
-    own = f"--basetemp={root / '.cache' / 'checks' / f'{name}.tmp'}"
-    command = ("pytest", *options, own, f"--junitxml={junit}", str(root / "tests" / name))
+    command = ("pytest", *options, f"--junitxml={junit}", str(root / "tests" / name))
     return Check(name, name, (command,), engine=engine, limit=2400, junit=junit)
 
 
@@ -127,8 +126,11 @@ def select(checks: Sequence[Check], only: str) -> list[Check]:
 # Running them
 
 
-def environment(mark: str) -> dict[str, str]:
-    """Return the environment of the checks: this checkout's tools, settings and collection."""
+def environment(mark: str, scratch: str) -> dict[str, str]:
+    """Return the environment of the checks: this checkout's tools, settings and collection.
+
+    :param scratch: a folder of this run's own: in the common one pytest tidies up after other runs.
+    """
     paths = [str(COLLECTIONS), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
@@ -143,6 +145,7 @@ def environment(mark: str) -> dict[str, str]:
         "PY_COLORS": "0",
         # Scenarios share a base and layers, and none touches the catalog of who runs the checks.
         "KILN_HOME": os.environ.get("KILN_HOME") or str(ROOT / ".cache" / "home"),
+        "PYTEST_DEBUG_TEMPROOT": scratch,
         MARK: mark,
     }
 
@@ -320,7 +323,8 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        outcomes = asyncio.run(run_all(checks, environment(mark)))
+        with tempfile.TemporaryDirectory(prefix="kiln-", ignore_cleanup_errors=True) as scratch:
+            outcomes = asyncio.run(run_all(checks, environment(mark, scratch)))
     except KeyboardInterrupt:
         for number in marked_processes(mark):  # those that had left their check's session
             with contextlib.suppress(ProcessLookupError):

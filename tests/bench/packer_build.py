@@ -124,6 +124,7 @@ class Packer:
                 "ANSIBLE_COLLECTIONS_PATH": collections,
                 "CHECKPOINT_DISABLE": "1",
                 "PACKER_CACHE_DIR": str(self.ground.folder / "packer-cache"),
+                "TMPDIR": str(folder),
             },
             folder,
         )

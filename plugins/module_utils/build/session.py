@@ -139,15 +139,18 @@ def reap_sessions(home: Home, engine: Engine) -> list[str]:
     """Remove what dead sessions left: their containers and folders; return their IDs.
 
     A session is dead when nobody holds its lock. Its kept containers stay until the next bake of
-    the same image keeps one.
+    the same image keeps one, or somebody removes them.
     """
     reaped = []
     for folder in sorted(home.sessions.glob("*")) if home.sessions.is_dir() else []:
-        if (folder / "kept").exists() or _is_young(folder):
+        if _is_young(folder):
             continue
         try:
             with locked(folder / "lock", wait=False):
-                engine.remove_containers(engine.containers(f"{SESSION_LABEL}={folder.name}"))
+                left = engine.containers(f"{SESSION_LABEL}={folder.name}")
+                if not _kept(folder).isdisjoint(left):
+                    continue
+                engine.remove_containers(left)
                 for reference in engine.references(f"{CHAIN_REPOSITORY}:*-{folder.name}"):
                     engine.remove_image(reference)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -155,6 +158,13 @@ def reap_sessions(home: Home, engine: Engine) -> list[str]:
         except (LockBusy, FileNotFoundError):
             continue
     return reaped
+
+
+def _kept(folder: Path) -> set[str]:
+    try:
+        return set((folder / "kept").read_text("ascii").split())
+    except FileNotFoundError:
+        return set()
 
 
 def _is_young(folder: Path) -> bool:

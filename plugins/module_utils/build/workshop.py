@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import encode
 from ..core.errors import DriverError
-from ..core.waiting import wait_for
 from ..oci.image import Image
 from ..oci.layer import store_layer
 from ..oci.layout import Layout
-from .base import base_key, ensure_base
 from .build_container import (
     BuildContainer,
     capture,
@@ -33,10 +31,11 @@ from .build_container import (
 )
 from .chain import LayerStep, Link, bake_key, chain_of
 from .definition import load
-from .definition_model import Definition, Parent
+from .definition_model import Definition
 from .definition_schema import RESERVED_LAYERS
 from .engine import Engine
 from .home import Home
+from .image_base import base_of, base_was_made_at
 from .lock_state import LockMode, lists_key, lock_path
 from .records import BakeRecord, BaseRecord, Cache, LayerRecord
 from .remote_cache import RemoteCache
@@ -49,11 +48,7 @@ from .tasks_file import RoleRun, render_tasks
 from .toolkit import ensure_toolkit
 
 if TYPE_CHECKING:
-    from .locking import Locking
     from .pool import Pool
-
-PARENT_TIMEOUT = 4 * 3600.0
-"""Seconds that an image waits for the one it is based on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +113,7 @@ def open_image(
     fresh = bool(state.get("refresh"))
     locking = locks.Locking.of(state, definition)
     shared = shop.shared(say)
-    base = _base_of(shop, shared, session, definition, facts.architecture, fresh, say, locking)
+    base = base_of(shop, shared, session, definition, facts.architecture, fresh, say, locking)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
     chain = chain_of(base, steps, shared.fetch_layer, fresh=fresh, lock=locking.layers_key)
     session.write(
@@ -131,7 +126,7 @@ def open_image(
             "restored": [record.name for record in chain.restored],
             "containerd_store": facts.containerd_store,
             "fetched": shared.fetched,
-            "base_was_made": state["opened"] < _made(shop, definition, base),
+            "base_was_made": state["opened"] < base_was_made_at(shop, definition, base),
         },
     )
     tasks = session.folder / f"{image}.tasks.yml"
@@ -384,70 +379,6 @@ def _definition(state: Mapping[str, Any]) -> Definition:
     return definition
 
 
-def _base_of(
-    shop: Workshop,
-    shared: SharedCache,
-    session: Session,
-    definition: Definition,
-    architecture: str,
-    refresh: bool,
-    say: Callable[[str], None],
-    locking: Locking,
-) -> BaseRecord:
-    from . import locking as locks  # noqa: PLC0415  # see lock_state
-
-    if not isinstance(definition.base, Parent):
-        if not refresh:
-            shared.fetch_base(base_key(definition.base, architecture, locking.base_key))
-        return ensure_base(
-            definition.base,
-            home=shop.home,
-            cache=shop.cache,
-            engine=shop.engine,
-            architecture=architecture,
-            refresh=refresh,
-            say=say,
-            lock=locking.base_key,
-            supply=locks.base_supply(shop, definition, architecture, locking),
-        )
-    name = definition.base.name
-
-    def parent() -> BaseRecord | None:
-        state = session.read(name)
-        if state.get("status") == "failed":
-            raise DriverError(f"Its base {name} failed, so {definition.name} was not baked.")
-        if state.get("status") in ("sealed", "locked"):
-            return _whole(shared, state)
-        if not state.get("status"):
-            raise DriverError(
-                f"{definition.name} is based on {name}, which is not baked yet.",
-                hint=f"Bake it too: --limit leaves it out (--limit {name},{definition.name}).",
-            )
-        return None
-
-    state = session.read(name)
-    if state.get("status") == "cached":
-        return _whole(shared, state)
-    return wait_for(f"the image {name}, base of {definition.name}", parent, timeout=PARENT_TIMEOUT)
-
-
-def _whole(shared: SharedCache, state: Mapping[str, Any]) -> BaseRecord:
-    base = BaseRecord.from_json(state["base"])
-    shared.fetch_base(base.key)
-    records = [shared.fetch_layer(key) for key in state["keys"]]
-    if None in records:
-        raise DriverError("A layer of the image's base is gone.", hint="Run the bake again.")
-    layers = [r.layer for r in records if r is not None and r.layer is not None]
-    return BaseRecord(
-        key=(state["keys"] or [base.key])[-1],
-        layers=(*base.layers, *layers),
-        epoch=base.epoch,
-        suite=base.suite,
-        architecture=base.architecture,
-        seconds=0.0,
-    )
-
-
 def _runs(state: Mapping[str, Any], pending: Sequence[Link]) -> list[RoleRun]:
     by_name = {run["layer"]: run for run in state["runs"]}
     return [
@@ -473,10 +404,3 @@ def _facts(step: LayerStep, variables: Mapping[str, Any]) -> dict[str, Any]:
                     hint="Set it to texts, numbers, lists and mappings of them.",
                 ) from error
     return facts
-
-
-def _made(shop: Workshop, definition: Definition, base: BaseRecord) -> float:
-    """When the base was made, in seconds since 1970; long ago when it is another image."""
-    if isinstance(definition.base, Parent):
-        return 0.0
-    return shop.cache.record_path("bases", base.key).stat().st_mtime

@@ -258,8 +258,17 @@ def test_a_home_without_sessions_has_none_to_reap(home: Home, docker: Docker) ->
 
 def test_a_dead_session_that_kept_something_stays(home: Home, docker: Docker) -> None:
     folder = dead(home, "a", kept="c1\n")
+    docker.containers("c1")
     assert reap_sessions(home, Engine()) == []
     assert folder.exists()
+
+
+def test_when_a_kept_container_was_removed_its_session_goes_too(home: Home, docker: Docker) -> None:
+    folder = dead(home, "a", kept="c1\n")
+    docker.images("kiln-chain:web-a")
+    assert reap_sessions(home, Engine()) == ["a"]
+    assert not folder.exists()
+    assert ["image", "rm", "--no-prune", "kiln-chain:web-a"] in docker.calls
 
 
 @pytest.mark.parametrize(("age", "reaped"), [(0, []), (3600, ["a"])])
