@@ -11,7 +11,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: store_fsck
 short_description: Verifies every blob and every reference of a home, and mends what it can
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads every blob of the store and compares it with its digest; follows every version of the
     catalog, every tag and every record of the cache to the blobs that it names.

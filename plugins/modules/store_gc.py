@@ -11,7 +11,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: store_gc
 short_description: Removes what nothing needs from a home and from the engine
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Removes records of bases and layers that were of no use for I(cache_days), and the blobs that no
     version of the catalog, no tag and no remaining record leads to.

@@ -150,6 +150,31 @@ def test_a_record_with_another_size_is_dropped_and_the_good_blob_stays(made: Any
     assert not path.exists()
 
 
+def test_a_repair_that_was_interrupted_is_ended_by_the_next(made: Any) -> None:
+    base, app = made.base(), made.layer("app", "one")
+    made.version("1.0.1", base, app)
+    made.damage(blob_of(app).descriptor.digest)
+    found = look(made.cache, made.versions)
+    for step in range(len(found.records)):
+        left = [step]
+
+        def remove(path: Path, left: list[int] = left) -> None:
+            if left[0] == 0:
+                raise InterruptedError
+            left[0] -= 1
+            path.unlink()
+
+        with pytest.raises(InterruptedError):
+            repair(made.cache, look(made.cache, made.versions), remove=remove)
+        assert blob_of(app).descriptor.digest in look(made.cache, made.versions).damaged
+        made.layer("app", "one")
+    repair(made.cache, look(made.cache, made.versions))
+    assert look(made.cache, made.versions).damaged == ()
+    assert made.cache.bake(digest_of("1.0.1")) is None
+    assert made.cache.layer(app.key) is None
+    assert made.cache.base(base.key) == base
+
+
 def test_a_second_look_reads_only_the_suspects(made: Any) -> None:
     one, other = made.layer("app", "one"), made.layer("app", "two")
     made.damage(blob_of(one).descriptor.digest)
