@@ -166,6 +166,7 @@ class ActionModule(BakeAction):
                 refresh=refresh,
                 previous=_previous(shop, last),
                 config_changed=chain is not None and not chain.pending,
+                makes_lock=locks[definition.name][0].makes_lock,
                 lock_changed=last is not None and last.lock != lock,
                 explain=explain,
             )

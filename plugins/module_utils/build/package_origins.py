@@ -20,7 +20,7 @@ import sys
 
 _FORMAT = "|".join(
     f"$({name})"
-    for name in ("FILENAME", "REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "SIGNED_BY")
+    for name in ("FILENAME", "REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "SOURCESENTRY")
 )
 
 
@@ -92,12 +92,33 @@ def origins(
     return found
 
 
+def signed_by(entry: str) -> str:
+    """Return the path of the keyring that a source names, empty when it names none.
+
+    :param entry: the file of the source, and the number of its line or (deb822) of its entry.
+    """
+    path, _colon, number = entry.rpartition(":")
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
+        text = stream.read()
+        if path.endswith(".sources"):
+            text = re.sub(r"(?m)^#.*\n", "", text)
+            parts = [part for part in re.split(r"\n[ \t]*\n", text) if part.strip()]
+            pattern = r"(?mi)^Signed-By:[ \t]*(/\S+)[ \t]*$"
+        else:
+            parts = text.split("\n")
+            pattern = r"(?i)^[^#\[]*\[[^\]]*signed-by=(/[^\s\],]+)"
+        found = re.search(pattern, parts[int(number) - 1]) if number.isdigit() else None
+        return found.group(1) if found else ""
+    return ""
+
+
 def security(indexes: list[list[str]]) -> list[str]:
     """Return the one-line sources of security archives among apt's *indexes*."""
     found = []
-    for _file, uri, release, _codename, component, key in indexes:
+    for _file, uri, release, _codename, component, entry in indexes:
         if release.endswith("-security"):
-            options = f"[signed-by={key}] " if key.startswith("/") else ""
+            key = signed_by(entry)
+            options = f"[signed-by={key}] " if key else ""
             found.append(f"deb {options}{uri.rstrip('/')} {release} {component}")
     return sorted(set(found))
 

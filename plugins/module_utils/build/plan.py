@@ -65,6 +65,7 @@ def plan_image(
     config_changed: bool,
     explain: Explain,
     lock_changed: bool = False,
+    makes_lock: bool = False,
 ) -> ImagePlan:
     """Decide about one image.
 
@@ -73,6 +74,7 @@ def plan_image(
     :param ended: the bake that ended under this very key.
     :param in_engine: whether the engine holds that bake's image.
     :param previous: the layers of the last bake of this image, to say what changed since.
+    :param makes_lock: whether everything is made again because a lock is to be made.
     :param lock_changed: whether that bake had other locked packages, or none.
     """
     restored = 0 if chain is None else len(chain.restored)
@@ -82,6 +84,8 @@ def plan_image(
 
     if waits_for is not None:
         return bake(f"its base {waits_for} is baked anew")
+    if makes_lock:
+        return bake("everything is made again, for its lock")
     if refresh:
         return bake("everything is to be made again (kiln_refresh)")
     if chain is None:

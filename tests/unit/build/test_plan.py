@@ -84,6 +84,12 @@ def test_a_bake_that_ended_and_is_in_the_engine_needs_nothing() -> None:
         ),
         (
             chain(*SAME, held=2),
+            {"refresh": True, "makes_lock": True},
+            ("everything is made again, for its lock",),
+        ),
+        (chain(*SAME), {"lock_changed": True}, ("its package lock changed",)),
+        (
+            chain(*SAME, held=2),
             {"ended": ENDED},
             ("version 1.0.3 is in the store, but not in the engine",),
         ),

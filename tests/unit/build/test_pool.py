@@ -324,15 +324,30 @@ def test_what_was_unpacked_is_read_from_dpkgs_log() -> None:
     assert from_log(text) == [("a", "1.1", "all"), ("b", "1:2.0", "amd64")]
 
 
-def test_security_archives_are_known_by_their_suite() -> None:
+def test_security_archives_are_known_by_their_suite(tmp_path: Path) -> None:
+    lines = tmp_path / "sources.list"
+    lines.write_text(
+        "# ours\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.example.org/s x main\n"
+    )
+    stanzas = tmp_path / "debian.sources"
+    stanzas.write_text("Types: deb\n\n# two\nTypes: deb\nSigned-By: /two.gpg\n")
     found = security(
         [
             ["f", "http://mirror.example.org/debian/", "bookworm", "bookworm", "main", ""],
-            ["f", "http://mirror.example.org/s/", "bookworm-security", "", "main", "/k.gpg"],
-            ["f", "http://mirror.example.org/s/", "bookworm-security", "", "contrib", ""],
+            ["f", "http://mirror.example.org/s/", "bookworm-security", "", "main", f"{lines}:2"],
+            ["f", "http://mirror.example.org/s/", "bookworm-security", "", "contrib", f"{lines}:1"],
+            [
+                "f",
+                "http://mirror.example.org/s/",
+                "bookworm-security",
+                "",
+                "non-free",
+                f"{stanzas}:2",
+            ],
         ]
     )
     assert found == [
         "deb [signed-by=/k.gpg] http://mirror.example.org/s bookworm-security main",
+        "deb [signed-by=/two.gpg] http://mirror.example.org/s bookworm-security non-free",
         "deb http://mirror.example.org/s bookworm-security contrib",
     ]
