@@ -49,7 +49,9 @@ def test_a_failed_bake_ends_with_the_task_s_own_message(team: Any, docker: Docke
 
 def test_a_kept_container_can_be_looked_into(team: Any, docker: Docker, until: Until) -> None:
     name = team.name()
-    make = "- name: Make\n  ansible.builtin.file: {path: /srv/shop, state: directory, mode: '0755'}\n"
+    make = (
+        "- name: Make\n  ansible.builtin.file: {path: /srv/shop, state: directory, mode: '755'}\n"
+    )
     team.image(name, team.role("shop", make + SHUT))
     run = team.bake("-e", "kiln_keep_failed=true", ends=2)
     assert ends_with(run.output, "the shop is shut")
