@@ -169,6 +169,7 @@ def _machine(options: Options) -> Machine:
     return Machine(
         cores,
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        load,
         (
             ("kiln.immutable", _collection_version()),
             ("Packer", version),

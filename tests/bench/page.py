@@ -59,10 +59,11 @@ LAST_ROLE: Case = attrgetter("last_role")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the figures hold for."""
+    """What the figures hold for; *load* is the load average when the run began."""
 
     cores: int
     memory: int
+    load: float
     versions: tuple[tuple[str, str], ...]
 
 
@@ -132,7 +133,8 @@ def render(measured: Measured, machine: Machine, command: str) -> str:
         [
             f"Command: `{command}`",
             "",
-            f"Machine: {machine.cores} cores, {memory}. Versions: {versions}.",
+            f"Machine: {machine.cores} cores, {memory}; load {machine.load:.1f} when it began.",
+            f"Versions: {versions}.",
             "",
             *_times(measured.rounds),
             "",
