@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..module_utils.build.lost_blob import mending
 from ..module_utils.build.workshop import open_image
 from ..plugin_utils.bake_action import BakeAction
 
@@ -19,11 +20,12 @@ class ActionModule(BakeAction):
         """Open the image of this host."""
         shop = self.shop(task_vars)
         image = str(task_vars["inventory_hostname"])
-        opened = open_image(
-            shop,
-            self.session(shop, task_vars),
-            image,
-            say=lambda text: self.say(f"{image}: {text}"),
-        )
+        with mending(shop.cache):
+            opened = open_image(
+                shop,
+                self.session(shop, task_vars),
+                image,
+                say=lambda text: self.say(f"{image}: {text}"),
+            )
         facts = opened.pop("facts")
         return {"changed": bool(opened["pending"]), "ansible_facts": facts, **opened}

@@ -11,6 +11,7 @@ from typing import Any
 from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.cache_push import push_image
 from ..module_utils.build.definition_model import Parent
+from ..module_utils.build.lost_blob import mending
 from ..module_utils.build.workshop import Sealed, publish_image, seal_image
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
@@ -36,7 +37,8 @@ class ActionModule(BakeAction):
         version, is_new = catalog.record(
             image, sealed.definition.series, sealed.image.index.digest, make
         )
-        summary = publish_image(shop, session, sealed, version.number)
+        with mending(shop.cache):
+            summary = publish_image(shop, session, sealed, version.number)
         shrink_pool(shop, catalog, sealed.definition)
         pushed = push_image(shop, session, image, say=display.warning)
         return {"changed": is_new, **summary, "pushed": pushed}

@@ -15,13 +15,11 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.build.home import Home
-from ..module_utils.build.lost_blob import give_up_blob
 from ..module_utils.build.remote_cache import remote_cache
 from ..module_utils.build.session import Session, find_session
 from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
-from ..module_utils.oci.damage import LostBlob
 
 display = Display()
 
@@ -41,10 +39,6 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         try:
             with self._store(task_vars or {}):
                 result.update(self.step(task_vars or {}))
-        except LostBlob as error:
-            mended = give_up_blob(self.shop(task_vars or {}).cache, error)
-            result.update(mended.details)
-            result.update(failed=True, msg=str(mended))
         except DriverError as error:
             result.update(error.details)
             result.update(failed=True, msg=str(error))

@@ -5,11 +5,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from ..core.errors import DriverError
 from ..oci.damage import LostBlob
 from ..oci.references import closure
 from .record_files import RecordFile, record_files
 from .records import Cache
+
+
+@contextlib.contextmanager
+def mending(cache: Cache) -> Iterator[None]:
+    """Do about a blob of *cache* that the block finds lost what can be done, and say so."""
+    try:
+        yield
+    except LostBlob as error:
+        raise give_up_blob(cache, error) from error
 
 
 def give_up_blob(cache: Cache, error: LostBlob) -> DriverError:

@@ -254,8 +254,8 @@ def _open(url: str) -> IO[bytes]:
         return Path("/" + rest.lstrip("/")).open("rb")
     if scheme not in ("http", "https"):
         raise ValueError(f"{scheme} is no way to fetch a package")
-    # It takes 20 ms to load, which a bake that has nothing to do need not wait for.
-    import urllib.request  # noqa: PLC0415
+    # It takes long to load, which a bake that has nothing to do need not wait for.
+    from ansible.module_utils.urls import open_url  # noqa: PLC0415
 
-    opened: IO[bytes] = urllib.request.urlopen(url, timeout=_TIMEOUT)  # noqa: S310  # checked above
+    opened: IO[bytes] = open_url(url, timeout=_TIMEOUT)
     return opened

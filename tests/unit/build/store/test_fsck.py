@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,11 @@ def test_a_repair_that_was_interrupted_is_ended_by_the_next(made: Any) -> None:
     made.damage(blob_of(app).descriptor.digest)
     found = look(made.cache, made.versions)
     for step in range(len(found.records)):
-        left = [step]
+        left = iter(range(step))
 
-        def remove(path: Path, left: list[int] = left) -> None:
-            if left[0] == 0:
+        def remove(path: Path, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
                 raise InterruptedError
-            left[0] -= 1
             path.unlink()
 
         with pytest.raises(InterruptedError):
