@@ -140,6 +140,8 @@ def environment(mark: str, scratch: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        # Molecule installs a copy of the collection there; a later run must not find an old one.
+        "ANSIBLE_HOME": str(Path(scratch) / "ansible"),
         "ANSIBLE_FORCE_COLOR": "false",
         "NO_COLOR": "1",
         "PY_COLORS": "0",
