@@ -18,7 +18,7 @@ from ansible.utils.vars import load_extra_vars
 from ..module_utils.build import guard
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no type hints here
     """Gathers the evidence, at most one command on the target, and asks ``guard.decide``.
 
     Runs in check mode too: it changes nothing, and a plan for a server is refused like a change.

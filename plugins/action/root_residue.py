@@ -23,7 +23,7 @@ _AFTERMATH = (
 )
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no type hints here
     """Runs the module, then one shell command that needs neither Python nor the build user."""
 
     TRANSFERS_FILES = False

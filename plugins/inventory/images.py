@@ -51,7 +51,7 @@ from ..module_utils.core.errors import DriverError
 GROUP = "kiln_images"
 
 
-class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
+class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]  # ansible-core carries no type hints here
     """Adds a host for each image definition to the inventory."""
 
     NAME = "kiln.immutable.images"

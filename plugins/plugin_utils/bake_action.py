@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -60,9 +61,9 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
             home, waiting=lambda: self.say("Waiting for the store, which is being cleaned")
         )
 
+    @abstractmethod
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the action does; each action gives its own."""
-        raise NotImplementedError
 
     def shop(self, task_vars: Mapping[str, Any]) -> Workshop:
         """The workshop of the home and of the shared caches that the playbook's variables name."""

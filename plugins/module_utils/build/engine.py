@@ -116,28 +116,9 @@ class Engine:
 
     def load(self, archive: Iterable[bytes]) -> None:
         """Feed a ``docker load`` archive to the engine."""
-        with subprocess.Popen(
-            ["docker", "load", "--quiet"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process:
-            stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
-            stdout: IO[bytes] = process.stdout  # type: ignore[assignment]
-            try:
-                for chunk in archive:
-                    stdin.write(chunk)
-                stdin.close()
-            except BrokenPipeError:
-                # The client ended early: its own message follows. What is left in the buffer has
-                # nowhere to go, which a second attempt to write it would say again.
-                with contextlib.suppress(BrokenPipeError):
-                    stdin.close()
-            except BaseException:
-                process.kill()
-                raise
-            said = stdout.read().decode("utf-8", "replace").strip()
-        if process.returncode != 0:
+        done = _feed(["docker", "load", "--quiet"], archive)
+        if done.status != 0:
+            said = done.stderr.decode("utf-8", "replace").strip()
             raise DriverError(f"The engine refused an image: {said or 'it did not say why.'}")
 
     def start_container(
@@ -203,31 +184,9 @@ class Engine:
 
         DriverError when it fails.
         """
-        with (
-            tempfile.TemporaryFile() as said,
-            subprocess.Popen(
-                ["docker", "exec", "--interactive", container, *argv],
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=said,
-            ) as process,
-        ):
-            stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
-            try:
-                for chunk in content:
-                    stdin.write(chunk)
-                stdin.close()
-            except BrokenPipeError:
-                # It ended early; its own message follows.
-                with contextlib.suppress(BrokenPipeError):
-                    stdin.close()
-            except BaseException:
-                process.kill()
-                raise
-            status = process.wait()
-            if status != 0:
-                said.seek(0)
-                raise _failed(f"run {argv[0]} in {container}", Completed(status, b"", said.read()))
+        done = _feed(["docker", "exec", "--interactive", container, *argv], content)
+        if done.status != 0:
+            raise _failed(f"run {argv[0]} in {container}", done)
 
     def containers(self, label: str) -> list[str]:
         """Return the IDs of containers, running or not, with *label* (``key`` or ``key=value``)."""
@@ -286,6 +245,30 @@ def _only_absent(done: Completed) -> bool:
     """Whether all that the client complained of is that images are not there."""
     lines = done.stderr.splitlines()
     return bool(lines) and all(b"o such image" in line for line in lines)
+
+
+def _feed(argv: Sequence[str], content: Iterable[bytes]) -> Completed:
+    """Run *argv* with *content* as its standard input; all that it says comes back as errors."""
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=said, stderr=said) as process,
+    ):
+        stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
+        try:
+            for chunk in content:
+                stdin.write(chunk)
+            stdin.close()
+        except BrokenPipeError:
+            # It ended early: its own message follows. What is left in the buffer has nowhere to
+            # go, which a second attempt to write it would say again.
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
+        except BaseException:
+            process.kill()
+            raise
+        status = process.wait()
+        said.seek(0)
+        return Completed(status, b"", said.read())
 
 
 def _failed(what: str, done: Completed) -> DriverError:

@@ -245,6 +245,7 @@ def _added(parts: Sequence[Values]) -> Values:
         return _joined(parts) if all(texts(part) for part in parts) else None
     values = [part[0] for part in parts if part]
     if all(isinstance(one.value, list) for one in values):
+        # The line above says that each is a list, which mypy cannot follow.
         members = [member for one in values for member in (one.value or [])]  # type: ignore[attr-defined]
         return [Possible(members, any(one.secret for one in values))]
     if all(isinstance(one.value, str) for one in values):
@@ -257,6 +258,7 @@ def _member(values: list[Possible], key: object) -> Values:
     for value, secret in values:
         listed = isinstance(value, list) and isinstance(key, int) and key < len(value)
         if listed or (isinstance(value, Mapping) and key in value):
+            # The line above says that it has the key, which mypy cannot follow.
             result.append(Possible(value[key], secret))  # type: ignore[index]
         elif not isinstance(value, Mapping):
             return None
