@@ -201,7 +201,7 @@ def host_facts(definition: Definition) -> dict[str, Any]:
     """Return what roles may know of the image they run for, the variable ``kiln_image``."""
     return {
         "name": definition.name,
-        "kind": "container",
+        "kind": definition.kind,
         "user": definition.config.user,
         "ports": [port.number for port in definition.config.ports],
         "state": [

@@ -198,6 +198,7 @@ class Definition:
     :param path: the file, absolute; relative paths in it are relative to its directory.
     :param shown_path: the file as the user named it, for messages.
     :param digest: ``sha256:HEX`` of the file's bytes.
+    :param kind: ``container`` or ``vm``: what the image is going to run as.
     :param series: ``MAJOR.MINOR``; each bake adds the last number of the version.
     """
 
@@ -206,6 +207,7 @@ class Definition:
     shown_path: str
     digest: str
     base: Base
+    kind: str = "container"
     description: str = ""
     series: str = "1.0"
     vars_source: str = NO_VARS

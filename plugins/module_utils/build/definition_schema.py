@@ -15,6 +15,7 @@ from .definition_grammar import NAME, NAME_LENGTH, NAME_WANTS
 from .definition_model import NO_VARS, Definition, LayerSpec, Seal
 from .definition_source import Source
 
+KINDS = ("container", "vm")
 SEAL_PYTHON = ("remove", "keep")
 RESERVED_IMAGES = ("all", "ungrouped", "localhost", "kiln_images")
 RESERVED_LAYERS = ("seal",)
@@ -31,6 +32,8 @@ def read_definition(source: Source) -> Definition:
     name, name_line = _name(top, source)
     series = _series(top)
     description = _text(top, "description")
+    asked = top.get("kind")
+    kind = asked.choice(KINDS) if asked is not None else KINDS[0]
     base = read_base(top, source)
     vars_source, vars_values = _variables(top)
     layers = _layers(top, source)
@@ -38,7 +41,7 @@ def read_definition(source: Source) -> Definition:
     config = read_config(top)
     state = read_state(top, config)
     top.close(free_prefix="x-")
-    if source.problems or base is None:
+    if source.problems or base is None or kind is None:
         raise source.problems.error()
     return Definition(
         name=name,
@@ -46,6 +49,7 @@ def read_definition(source: Source) -> Definition:
         shown_path=source.shown_path,
         digest=source.digest,
         base=base,
+        kind=kind,
         description=description,
         series=series,
         vars_source=vars_source,

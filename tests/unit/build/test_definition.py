@@ -32,6 +32,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_sc
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import (
     read_source,
 )
+from ansible_collections.kiln.immutable.plugins.plugin_utils.bake_inputs import host_facts
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "images"
 HEAD = "base: {debootstrap: {suite: bookworm}}\n"
@@ -47,6 +48,7 @@ def written(folder: Path, text: str, name: str = "app.yml") -> Definition:
 def test_the_web_example_is_what_it_says() -> None:
     web = load(EXAMPLES / "web.yml")
 
+    assert web.kind == "container"
     assert (web.name, web.series, web.path) == ("web", "1.0", EXAMPLES / "web.yml")
     assert web.digest == "sha256:" + hashlib.sha256(web.path.read_bytes()).hexdigest()
     assert web.base == Debootstrap("bookworm")
@@ -82,6 +84,16 @@ def test_everything_but_the_base_has_a_default(tmp_path: Path) -> None:
     )
     assert definition.config == ImageConfig()
     assert definition.vars_source == "{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("", "container"), ("kind: container\n", "container"), ("kind: vm\n", "vm")]
+)
+def test_roles_learn_what_the_image_runs_as(tmp_path: Path, text: str, kind: str) -> None:
+    definition = written(tmp_path, HEAD + text)
+
+    assert definition.kind == kind
+    assert host_facts(definition)["kind"] == kind
 
 
 @pytest.mark.parametrize(

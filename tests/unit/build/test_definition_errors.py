@@ -123,7 +123,7 @@ BAD = [
         HEAD + "maintainer: me\n",
         (
             "4: maintainer is not a known key; the keys here are name, version, "
-            "description, base, vars, layers, seal, config and state."
+            "description, kind, base, vars, layers, seal, config and state."
         ),
     ),
     (
@@ -177,6 +177,11 @@ BAD = [
         "a description that is a date",
         HEAD + "description: 2026-01-01\n",
         '4: description is the date 2026-01-01; write it with quotes, "2026-01-01".',
+    ),
+    (
+        "an unknown kind of image",
+        HEAD + "kind: vms\n",
+        "4: kind is vms; it must be container or vm (did you mean vm?).",
     ),
     (
         "no base",
