@@ -20,9 +20,15 @@ from testinfra.host import Host
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that names the definition of the image that is checked."""
+    """Add the options that say which image is checked."""
     parser.addoption(
         "--definition", type=Path, metavar="FILE", help="the image definition of the containers"
+    )
+    parser.addoption(
+        "--kind", choices=("container", "vm"), help="what the image is for, without a definition"
+    )
+    parser.addoption(
+        "--roles", metavar="NAMES", help="the roles whose controls hold, without a definition"
     )
 
 

@@ -26,6 +26,7 @@ from .definition_model import (
     StatePath,
     Unsafe,
     Vaulted,
+    Waiver,
 )
 from .definition_schema import read_definition
 from .definition_source import read_source
@@ -45,6 +46,7 @@ __all__ = [
     "StatePath",
     "Unsafe",
     "Vaulted",
+    "Waiver",
     "load",
     "load_all",
     "order",

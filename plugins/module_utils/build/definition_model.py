@@ -192,6 +192,24 @@ class StatePath:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """Something that the image does not hold to: a control of ours or a rule of OpenSCAP's.
+
+    :param rule: without ``xccdf_org.ssgproject.content_rule_``.
+    """
+
+    control: str = ""
+    rule: str = ""
+    reason: str = ""
+    line: int = field(default=1, compare=False)
+
+    @property
+    def subject(self) -> str:
+        """What is waived, in words."""
+        return f"control {self.control}" if self.control else f"rule {self.rule}"
+
+
+@dataclass(frozen=True, slots=True)
 class Definition:
     """One image, as its file describes it.
 
@@ -216,6 +234,7 @@ class Definition:
     seal: Seal = Seal()
     config: ImageConfig = ImageConfig()
     state: tuple[StatePath, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     name_line: int = field(default=1, compare=False)
 
     @property

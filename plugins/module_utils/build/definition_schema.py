@@ -14,6 +14,7 @@ from .definition_fields import Field, Section, nearest
 from .definition_grammar import NAME, NAME_LENGTH, NAME_WANTS
 from .definition_model import NO_VARS, Definition, LayerSpec, Seal
 from .definition_source import Source
+from .definition_waivers import read_waivers
 
 KINDS = ("container", "vm")
 SEAL_PYTHON = ("remove", "keep")
@@ -40,6 +41,7 @@ def read_definition(source: Source) -> Definition:
     seal = _seal(top)
     config = read_config(top)
     state = read_state(top, config)
+    waivers = read_waivers(top)
     top.close(free_prefix="x-")
     if source.problems or base is None or kind is None:
         raise source.problems.error()
@@ -58,6 +60,7 @@ def read_definition(source: Source) -> Definition:
         seal=seal,
         config=config,
         state=state,
+        waivers=waivers,
         name_line=name_line,
     )
 

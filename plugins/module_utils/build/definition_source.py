@@ -92,13 +92,22 @@ def line_of(node: Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def read_source(path: Path, shown_path: str, *, loader: Any = None) -> Source:
+def read_source(
+    path: Path,
+    shown_path: str,
+    *,
+    loader: Any = None,
+    needs: str = "an image definition needs at least base",
+    shape: str = "an image definition is a mapping with base and layers",
+) -> Source:
     """Read and compose the file at *path*.
 
     Duplicate keys and bad merges are noted in the source's problems. Raises DriverError when
     there is no file, or what it holds is not one YAML mapping.
 
     :param loader: a PyYAML loader; None is libyaml's where PyYAML has it, else PyYAML's own.
+    :param needs: what an empty file is told.
+    :param shape: what a file that is no mapping is told.
     """
     try:
         content = path.read_bytes()
@@ -112,13 +121,9 @@ def read_source(path: Path, shown_path: str, *, loader: Any = None) -> Source:
     resolved = _Resolver(problems).resolve(root, "") if root is not None else None
     if not isinstance(resolved, MappingNode):
         if resolved is None or resolved.tag == TAG + "null":
-            problems.add(1, "the file is empty; an image definition needs at least base.")
+            problems.add(1, f"the file is empty; {needs}.")
         else:
-            problems.add(
-                line_of(resolved),
-                f"the file holds {shape_of(resolved)}; an image definition is a mapping with "
-                "base and layers.",
-            )
+            problems.add(line_of(resolved), f"the file holds {shape_of(resolved)}; {shape}.")
         raise problems.error()
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     return Source(path, shown_path, digest, resolved, problems)

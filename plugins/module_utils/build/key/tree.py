@@ -15,14 +15,15 @@ from pathlib import Path
 
 from ...core.errors import DriverError
 
-#: Names at the top of a role that no role run reads, unless a task names them (such a path is
-#: then digested on its own).
-TOP_EXCLUDED = {
+#: Paths in a role that no role run reads, unless a task names them (such a path is then digested
+#: on its own).
+EXCLUDED = {
     "README.md": "prose for people",
     "README.rst": "prose for people",
     "CHANGELOG.md": "prose for people",
     "LICENSE": "prose for people",
     "COPYING": "prose for people",
+    "meta/controls.yml": "what the role sees to, for documents and tests",
     "molecule": "scenarios that test the role, never part of its run",
     "tests": "tests of the role, never part of its run",
     ".git": "history; a submodule's .git file also names the checkout",
@@ -84,7 +85,7 @@ class Entry:
 
 def role_excludes(path: str) -> bool:
     """Whether the role-relative *path* is left out of a role's tree."""
-    if path in TOP_EXCLUDED:
+    if path in EXCLUDED:
         return True
     top, _slash, rest = path.partition("/")
     if rest and top in SHIPPED:

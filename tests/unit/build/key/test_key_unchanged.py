@@ -47,6 +47,7 @@ NON_CHANGES: dict[str, Callable[[Any], object]] = {
     "another locale": lambda s: s.environment.update(LC_ALL="de_DE.UTF-8", TZ="Asia/Tokyo"),
     "another user": lambda s: s.environment.update(USER="somebody", HOME="/home/somebody"),
     "README": lambda s: s.write("roles/base/README.md", "Much to read.\n"),
+    "a control of the role": lambda s: s.write("roles/base/meta/controls.yml", "controls: []\n"),
     "a test of the role": lambda s: s.write("roles/base/tests/test.yml", "- hosts: all\n"),
     "a scenario of the role": lambda s: s.write("roles/base/molecule/default/x.yml", "a: b\n"),
     "history": lambda s: s.write("roles/base/.git/HEAD", "ref: x\n"),
