@@ -13,6 +13,7 @@ from ..module_utils.build.engine_leftovers import chain_leftovers
 from ..module_utils.build.garbage import collect, plan_collection
 from ..module_utils.build.session import reap_sessions
 from ..module_utils.build.store_lock import store_alone, store_in_use
+from ..module_utils.build.toolbox import spare_toolboxes
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
 from ..plugin_utils.store_action import WAIT, StoreAction
@@ -44,7 +45,7 @@ class ActionModule(StoreAction):
             "images": [],
         }
         try:
-            result["images"] = _engine(shop, looks=looks)
+            result["images"] = _engine(shop, days, looks=looks)
         except DriverError as error:
             # The store is clean, and what the engine holds harms nobody until it answers.
             result["warnings"] = [f"The engine was not cleaned: {error}"]
@@ -56,11 +57,13 @@ class ActionModule(StoreAction):
         return {"changed": bool(removals or result["images"]), **result}
 
 
-def _engine(shop: Workshop, *, looks: bool) -> list[str]:
-    """Remove the images that build containers were started from; return their names."""
+def _engine(shop: Workshop, days: float, *, looks: bool) -> list[str]:
+    """Remove images that build containers were started from, and toolboxes; return their names."""
     if not looks:
         reap_sessions(shop.home, shop.engine)
-    names = chain_leftovers(shop.engine, now=time.time())
+    now = time.time()
+    names = chain_leftovers(shop.engine, now=now)
+    names += spare_toolboxes(shop.engine, shop.home, now=now, days=days)
     removed = []
     for name in names:
         if not looks:

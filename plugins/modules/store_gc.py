@@ -17,7 +17,8 @@ description:
     version of the catalog, no tag and no remaining record leads to.
   - Waits until no bake goes on, and keeps new ones waiting for the moment that it takes. It may be
     killed at any time.
-  - Removes images for build containers that nothing uses from the engine. The images of versions
+  - Removes images for build containers that nothing uses from the engine, and toolboxes that this
+    home did not use for O(cache_days). The images of versions
     are left alone.
   - The home is that of the variable C(kiln_home), as for the bake.
 author: kiln.immutable contributors (@kiln-immutable)

@@ -13,10 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from ..core.command import Completed, Runner, last_lines, run
@@ -118,8 +121,103 @@ class Engine:
         """Feed a ``docker load`` archive to the engine."""
         done = _feed(["docker", "load", "--quiet"], archive)
         if done.status != 0:
-            said = done.stderr.decode("utf-8", "replace").strip()
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise DriverError(f"The engine refused an image: {said or 'it did not say why.'}")
+
+    def import_root(self, tar: IO[bytes], reference: str, labels: Mapping[str, str]) -> None:
+        """Make an image of one layer from the root file system in *tar*, which has a descriptor."""
+        argv = ["docker", "import"]
+        for key, value in sorted(labels.items()):
+            argv += ["--change", f"LABEL {key}={value}"]
+        done = subprocess.run([*argv, "-", reference], stdin=tar, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise _failed(
+                f"import {reference}", Completed(done.returncode, done.stdout, done.stderr)
+            )
+
+    def created(self, reference: str) -> float:
+        """Return when the engine made the image, in seconds since 1970; it must be there."""
+        form = ["docker", "image", "inspect", "--format", "{{.Created}}", reference]
+        # Nanoseconds, which no Python before 3.12 reads, are more than anyone needs.
+        text = self.runner(form).text.partition(".")[0].rstrip("Z")
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    def run_tool(
+        self,
+        image: str,
+        argv: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        stdin: bytes | Iterable[bytes] | None = None,
+        check: bool = True,
+    ) -> Completed:
+        """Run *argv* to its end in a new container of *image*, which is gone afterwards.
+
+        :param check: raise DriverError when it exits non-zero.
+        """
+        with self._passing(image, argv, options, has_input=stdin is not None) as command:
+            if stdin is None or isinstance(stdin, bytes):
+                done = self.runner(command, stdin=stdin, check=False)
+            else:
+                done = _feed(command, stdin)
+        if check and done.status != 0:
+            raise _failed(f"run {argv[0]} in {image}", done)
+        return done
+
+    def stream_tool(
+        self,
+        image: str,
+        argv: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+        stdin: Iterable[bytes] | None = None,
+    ) -> Iterator[bytes]:
+        """Run *argv* as run_tool() does and give its output piece by piece.
+
+        When it fails, DriverError comes last: what was given until then is void.
+        """
+        with (
+            self._passing(image, argv, options, has_input=stdin is not None) as command,
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            ) as process,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
+            feeding = None
+            if stdin is not None:
+                feeding = pool.submit(_pour, process, stdin)
+            try:
+                while chunk := stdout.read(CHUNK):
+                    yield chunk
+            except BaseException:
+                process.kill()
+                raise
+            status = process.wait()
+            if feeding is not None:
+                feeding.result()
+            if status != 0:
+                errors.seek(0)
+                raise _failed(f"run {argv[0]} in {image}", Completed(status, b"", errors.read()))
+
+    @contextlib.contextmanager
+    def _passing(
+        self, image: str, argv: Sequence[str], options: Sequence[str], *, has_input: bool
+    ) -> Iterator[list[str]]:
+        """Give the client's command for a container that goes with its program, or with us."""
+        name = f"kiln-tool-{secrets.token_hex(6)}"
+        command = ["docker", "run", "--rm", "--pull", "never", "--name", name, "--entrypoint", ""]
+        command += ["--interactive"] if has_input else []
+        try:
+            yield [*command, *options, image, *argv]
+        except BaseException:
+            # The client may have ended without its container.
+            self.runner(["docker", "rm", "--force", "--volumes", name], check=False)
+            raise
 
     def start_container(
         self,
@@ -248,27 +346,36 @@ def _only_absent(done: Completed) -> bool:
 
 
 def _feed(argv: Sequence[str], content: Iterable[bytes]) -> Completed:
-    """Run *argv* with *content* as its standard input; all that it says comes back as errors."""
+    """Run *argv* with *content* as its standard input, piece by piece."""
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=said, stderr=said) as process,
+        tempfile.TemporaryFile() as output,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            list(argv), stdin=subprocess.PIPE, stdout=output, stderr=errors
+        ) as process,
     ):
-        stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
-        try:
-            for chunk in content:
-                stdin.write(chunk)
-            stdin.close()
-        except BrokenPipeError:
-            # It ended early: its own message follows. What is left in the buffer has nowhere to
-            # go, which a second attempt to write it would say again.
-            with contextlib.suppress(BrokenPipeError):
-                stdin.close()
-        except BaseException:
-            process.kill()
-            raise
+        _pour(process, content)
         status = process.wait()
-        said.seek(0)
-        return Completed(status, b"", said.read())
+        output.seek(0)
+        errors.seek(0)
+        return Completed(status, output.read(), errors.read())
+
+
+def _pour(process: subprocess.Popen[bytes], content: Iterable[bytes]) -> None:
+    """Write *content* to the standard input of *process*, and close it."""
+    stdin: IO[bytes] = process.stdin  # type: ignore[assignment]  # PIPE was asked for
+    try:
+        for chunk in content:
+            stdin.write(chunk)
+        stdin.close()
+    except BrokenPipeError:
+        # It ended early: its own message follows. What is left in the buffer has nowhere to
+        # go, which a second attempt to write it would say again.
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _failed(what: str, done: Completed) -> DriverError:
