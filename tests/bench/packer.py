@@ -31,12 +31,11 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import 
 from . import engine
 from .contenders import CHECKOUT, Build, Ground, Kiln, playbook_program
 from .packer_build import PLAIN, TUNED, Packer
-from .page import Machine, Measured, Round, goals, render, render_profile, replace_measured
+from .page import Measured, Round, goals, render, render_profile
 from .process_group import ignore_interrupts, interrupts_raise
+from .sheet import Machine, replace_measured
 
 FREE_BYTES = 4 << 30
-BUSY_LOAD = 0.75
-"""Load for each core above which the figures are not to be trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
             if build:
                 print(f"\n{render_profile(title, build)}")
     if options.write is not None:
-        replace_measured(options.write, text)
+        replace_measured(options.write, "packer", text)
     return 0 if all(goal.met for goal in goals(measured)) else 1
 
 
@@ -162,20 +161,11 @@ def _machine(options: Options) -> Machine:
             f" {FREE_BYTES >> 20} MiB.",
             hint="Make room, or set TMPDIR to another folder.",
         )
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0]
-    if load > BUSY_LOAD * cores:
-        print(f"bench: the machine is busy (load {load:.1f}); its figures will show it.")
-    return Machine(
-        cores,
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        load,
-        (
-            ("kiln.immutable", _collection_version()),
-            ("Packer", version),
-            ("ansible-core", core_version),
-            ("Docker Engine", answer.text),
-        ),
+    return Machine.now(
+        ("kiln.immutable", _collection_version()),
+        ("Packer", version),
+        ("ansible-core", core_version),
+        ("Docker Engine", answer.text),
     )
 
 

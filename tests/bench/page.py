@@ -1,31 +1,24 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rounds, their medians, and the page that shows them. Pure but for the page's own file."""
+"""Rounds beside Packer, their medians, and the text that shows them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from statistics import median
-
-from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
-from ansible_collections.kiln.immutable.plugins.module_utils.core.files import write_whole
 
 from .contenders import Build
 from .engine import Contents
+from .sheet import NOT_MEASURED, Machine, rounds_in_words, spread
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MIB = 1 << 20
 
 COLD_RATIO = 0.45
 NOTHING_SECONDS = 1.2
 LAST_ROLE_RATIO = 0.25
-
-NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +48,6 @@ Case = Callable[[Round], Build]
 COLD: Case = attrgetter("cold")
 NOTHING: Case = attrgetter("nothing")
 LAST_ROLE: Case = attrgetter("last_role")
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What the figures hold for; *load* is the load average when the run began."""
-
-    cores: int
-    memory: int
-    load: float
-    versions: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +110,11 @@ def goals(measured: Measured) -> tuple[Goal, ...]:
 
 def render(measured: Measured, machine: Machine, command: str) -> str:
     """Return the measured part of the page, in Markdown."""
-    memory = f"{machine.memory / (1 << 30):.0f} GiB of memory"
-    versions = ", ".join(" ".join(pair) for pair in machine.versions)
     return "\n".join(
         [
             f"Command: `{command}`",
             "",
-            f"Machine: {machine.cores} cores, {memory}; load {machine.load:.1f} when it began.",
-            f"Versions: {versions}.",
+            *machine.lines,
             "",
             *_times(measured.rounds),
             "",
@@ -154,10 +134,10 @@ def render(measured: Measured, machine: Machine, command: str) -> str:
 def _times(rounds: Sequence[Round]) -> list[str]:
     tuned = [r.tuned for r in rounds if r.tuned]
     fewer = f"; packer, tuned in {len(tuned)} of them" if len(tuned) < len(rounds) else ""
-    packer_seconds = _spread([r.packer.seconds for r in rounds], 1)
-    tuned_seconds = _spread([build.seconds for build in tuned], 1)
+    packer_seconds = spread([r.packer.seconds for r in rounds], 1)
+    tuned_seconds = spread([build.seconds for build in tuned], 1)
     lines = [
-        f"Medians of {_counted(len(rounds))}, smallest and largest in parentheses{fewer}.",
+        f"Medians of {rounds_in_words(len(rounds))}, smallest and largest in parentheses{fewer}.",
         "",
         "| case | kiln, s | packer, s | kiln / packer | packer, tuned, s | kiln / packer, tuned |",
         "|---|---|---|---|---|---|",
@@ -168,11 +148,11 @@ def _times(rounds: Sequence[Round]) -> list[str]:
         ("one line of the last role's template changed", LAST_ROLE),
     )
     for title, case in cases:
-        seconds = _spread([case(r).seconds for r in rounds], 2)
+        seconds = spread([case(r).seconds for r in rounds], 2)
         ratios, tuned_ratios = _ratios(rounds, case), _tuned_ratios(rounds, case)
         lines.append(
-            f"| {title} | {seconds} | {packer_seconds} | **{_spread(ratios, 2)}**"
-            f" | {tuned_seconds} | **{_spread(tuned_ratios, 2)}** |"
+            f"| {title} | {seconds} | {packer_seconds} | **{spread(ratios, 2)}**"
+            f" | {tuned_seconds} | **{spread(tuned_ratios, 2)}** |"
         )
     rows = [(title, [case(r) for r in rounds]) for title, case in cases]
     rows += [("packer", [r.packer for r in rounds]), ("packer, tuned", tuned)]
@@ -218,19 +198,6 @@ def render_profile(title: str, build: Build, count: int = 12) -> str:
     return "\n".join(lines)
 
 
-def replace_measured(page: Path, text: str) -> None:
-    """Put *text* between the markers of *page*."""
-    content = page.read_text("utf-8") if page.exists() else ""
-    if content.count(BEGIN) != 1 or content.count(END) != 1:
-        raise DriverError(
-            f"{page} does not hold the lines {BEGIN} and {END} once each.",
-            hint="Put them where the table is to stand.",
-        )
-    pattern = re.escape(BEGIN) + r".*?" + re.escape(END)
-    whole = re.sub(pattern, lambda _match: f"{BEGIN}\n{text}\n{END}", content, flags=re.DOTALL)
-    write_whole(page, whole.encode())
-
-
 def _ratios(rounds: Sequence[Round], case: Case) -> list[float]:
     return [case(r).seconds / r.packer.seconds for r in rounds]
 
@@ -242,17 +209,6 @@ def _tuned_ratios(rounds: Sequence[Round], case: Case) -> list[float]:
 def _median_of_tuned(rounds: Sequence[Round], case: Case) -> str:
     ratios = _tuned_ratios(rounds, case)
     return f"{median(ratios):.3f}" if ratios else NOT_MEASURED
-
-
-def _counted(rounds: int) -> str:
-    return "1 round" if rounds == 1 else f"{rounds} rounds"
-
-
-def _spread(values: Sequence[float], digits: int) -> str:
-    if not values:
-        return NOT_MEASURED
-    low, high = min(values), max(values)
-    return f"{median(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _tasks(builds: Sequence[Build]) -> str:

@@ -46,10 +46,12 @@ EXAMPLE_HOST = re.compile(r"(.+\.)?(example(\.(org|com|net))?|test|invalid|local
 DOCUMENT_HOSTS = {
     "127.0.0.1",
     "creativecommons.org",
+    "cyclonedx.org",
     "docs.ansible.com",
     "docs.docker.com",
     "docs.kernel.org",
     "github.com",
+    "in-toto.io",
     "json-schema.org",
     "keepachangelog.com",
     "manpages.debian.org",

@@ -124,7 +124,8 @@ def plan_collection(
         if digest not in kept:
             path = layout.path(digest)
             removals.append(Removal("blob", path, digest, path.stat().st_size))
-    for path in sorted(layout.quarantine.glob("*")):
+    # What a layer lists is read again when somebody asks, so its age is enough to go by.
+    for path in sorted([*layout.quarantine.glob("*"), *layout.listings.glob("*")]):
         if now - path.stat().st_mtime >= days * DAY:
             removals.append(_leftover(path))
     return removals

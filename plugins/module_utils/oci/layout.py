@@ -44,8 +44,9 @@ class Layout:
     """A directory in the OCI image layout (image-spec v1.1, image-layout.md).
 
     Beside what the specification names, it holds ``ingest/``: blobs being written, each locked
-    by its writer, and the lock files; and ``quarantine/``: files that were found not to be the
-    blob of their name. A blob gets its name only when it is whole and durable.
+    by its writer, and the lock files; ``quarantine/``: files that were found not to be the blob
+    of their name; and ``listings/``: what layers hold. A blob gets its name only when it is whole
+    and durable.
     """
 
     root: Path
@@ -172,6 +173,11 @@ class Layout:
     def quarantine(self) -> Path:
         """Where damaged blobs are kept for who wants to know what happened to them."""
         return self.root / "quarantine"
+
+    @property
+    def listings(self) -> Path:
+        """Where what was read out of layers is kept, to save reading them again."""
+        return self.root / "listings"
 
     def tags(self) -> dict[str, Descriptor]:
         """Return what index.json names, by its org.opencontainers.image.ref.name."""

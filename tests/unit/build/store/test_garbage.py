@@ -161,6 +161,15 @@ def test_quarantined_blobs_go_when_they_are_old(made: Any) -> None:
     assert labels(plan(made, days=1)) == [f"leftover {aside.name}"]
 
 
+def test_listings_of_layers_go_when_they_are_old(made: Any) -> None:
+    made.layout.listings.mkdir()
+    listing = made.layout.listings / "abc"
+    listing.write_bytes(b"")
+    os.utime(listing, (NOW - 86400, NOW - 86400))
+    assert plan(made) == []
+    assert labels(plan(made, days=1)) == ["leftover abc"]
+
+
 @pytest.mark.parametrize("part", ["index", "manifest"])
 @pytest.mark.parametrize("how", ["missing", "damaged"])
 def test_nothing_goes_when_it_is_not_known_what_a_version_needs(
