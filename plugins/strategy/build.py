@@ -69,6 +69,9 @@ if _release(core_version) in MITOGEN_WORKS_WITH and not os.environ.get("KILN_PLA
     except ImportError:
         pass
     else:
+        from ..plugin_utils.mitogen_pace import quicken
+
+        quicken()
 
         class MitogenStrategy(_LostHostsFail, ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
             """host_pinned whose workers reuse a connection's interpreter."""
