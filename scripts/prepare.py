@@ -29,10 +29,13 @@ REQUIREMENTS = {
 BAKE_PROGRAMS = {"git": "git", "gpg": "gnupg", "mmdebstrap": "mmdebstrap"}
 TEST_PROGRAMS = {
     "diffoscope": "diffoscope-minimal",
+    "docker-registry": "docker-registry",
     "faketime": "faketime",
+    "htpasswd": "apache2-utils",
     "ip": "iproute2",
     "iptables": "iptables",
     "newuidmap": "uidmap",
+    "openssl": "openssl",
     "packer": "packer",
     "pigz": "pigz",
     "podman": "podman",

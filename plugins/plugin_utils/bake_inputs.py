@@ -58,6 +58,9 @@ NOT_INPUTS = frozenset(
         "kiln_pool_limit",
         "kiln_refresh",
         "kiln_refresh_only",
+        "kiln_registry",
+        "kiln_registry_ca",
+        "kiln_registry_plain_http",
         "kiln_session",
         "kiln_wait",
     }

@@ -41,11 +41,11 @@ def closure(layout: Layout, index: str) -> Closure:
     while pending:
         digest = pending.pop()
         try:
-            named = list(_named(_document(layout, digest)))
+            listed = list(named(_document(layout, digest)))
         except DriverError as error:
             found.unread[digest] = str(error)
             continue
-        for descriptor, is_document in named:
+        for descriptor, is_document in listed:
             if is_document and descriptor.digest not in found.sizes:
                 pending.append(descriptor.digest)
             found.sizes[descriptor.digest] = descriptor.size
@@ -69,7 +69,7 @@ def _document(layout: Layout, digest: str) -> dict[str, Any]:
     return value
 
 
-def _named(document: dict[str, Any]) -> Iterator[tuple[Descriptor, bool]]:
+def named(document: dict[str, Any]) -> Iterator[tuple[Descriptor, bool]]:
     """Yield each descriptor in *document*, and whether what it names is a document itself."""
     for entry in document.get("manifests") or []:
         yield Descriptor.from_json(entry), True
