@@ -17,7 +17,7 @@ from typing import Any
 from ...core.command import Runner, run
 from ...core.errors import DriverError
 
-DOCKER_HUB = "https://index.docker.io/v1/"
+DOCKER_HUB = "index.docker.io"
 _NO_ENTRY = "credentials not found"
 
 
@@ -93,8 +93,8 @@ def _section(config: Mapping[str, Any], name: str, path: Path) -> Mapping[str, A
 
 def _keys(host: str) -> list[str]:
     """Return the names under which Docker may have filed *host*."""
-    if host in {"docker.io", "index.docker.io", "registry-1.docker.io"}:
-        return [DOCKER_HUB, "index.docker.io", "docker.io"]
+    if host in {"docker.io", DOCKER_HUB, "registry-1.docker.io"}:
+        return [f"https://{DOCKER_HUB}/v1/", DOCKER_HUB, "docker.io"]
     return [
         host,
         f"https://{host}",
