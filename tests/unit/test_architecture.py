@@ -45,6 +45,7 @@ EMPTY_NAMES = {"common", "helper", "helpers", "manager", "misc", "util", "utils"
 EXAMPLE_HOST = re.compile(r"(.+\.)?(example(\.(org|com|net))?|test|invalid|localhost)")
 DOCUMENT_HOSTS = {
     "127.0.0.1",
+    "cosign.sigstore.dev",
     "creativecommons.org",
     "cyclonedx.org",
     "docs.ansible.com",
@@ -61,6 +62,7 @@ DOCUMENT_HOSTS = {
     "reproducible-builds.org",
     "semver.org",
     "slsa.dev",
+    "spdx.dev",
     "spdx.org",
     "testinfra.readthedocs.io",
     "www.debian.org",
