@@ -45,7 +45,6 @@ from ..module_utils.build.session import (
 )
 from ..module_utils.build.shared_cache import SharedCache
 from ..module_utils.build.workshop import Workshop
-from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.bake_inputs import RoleRuns, StepReader, host_facts
@@ -98,6 +97,7 @@ class ActionModule(BakeAction):
             for definition in levels:
                 state = _state(definition, *details[definition.name], refresh=refresh)
                 state.update(lock_state(*locks[definition.name]))
+                state.update(version=plans[definition.name].version)
                 if definition.name in building:
                     state.update(status="planned", opened=time.time())
                 session.write(definition.name, state)
@@ -130,7 +130,10 @@ class ActionModule(BakeAction):
         reader = StepReader(
             self._task, Path(str(task_vars["playbook_dir"])), shop.home, self._loader
         )
-        catalog = Catalog(shop.home.catalog)
+        catalog = self.catalog(task_vars)
+        if catalog.remote and not catalog.root.exists():
+            # A new machine of a team: what is baked already has its version.
+            catalog.pull()
         with ThreadPoolExecutor(1) as pool:
             # The engine is asked while the keys are computed: each takes about as long.
             asked = pool.submit(_ask_engine, shop, [r.config for r in latest.values() if r])

@@ -12,7 +12,8 @@ from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.cache_push import push_image
 from ..module_utils.build.definition_model import Parent
 from ..module_utils.build.lost_blob import mending
-from ..module_utils.build.workshop import Sealed, publish_image, seal_image
+from ..module_utils.build.session import Session
+from ..module_utils.build.workshop import Sealed, Workshop, publish_image, seal_image
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.catalog.version import Version, VersionNumber
@@ -29,10 +30,13 @@ class ActionModule(BakeAction):
         session = self.session(shop, task_vars)
         image = str(task_vars["inventory_hostname"])
         sealed = seal_image(shop, session, image)
-        catalog = Catalog(shop.home.catalog)
+        catalog = self.catalog(task_vars)
+        state = session.read(image)
+        lock = (state.get("lock") or {}).get("layers")
+        parent = _parent_version(shop, session, catalog, sealed)
 
         def make(number: VersionNumber) -> Version:
-            return _version(sealed, number)
+            return _version(sealed, number, parent, lock)
 
         version, is_new = catalog.record(
             image, sealed.definition.series, sealed.image.index.digest, make
@@ -44,7 +48,27 @@ class ActionModule(BakeAction):
         return {"changed": is_new, **summary, "pushed": pushed}
 
 
-def _version(sealed: Sealed, number: VersionNumber) -> Version:
+def _parent_version(
+    shop: Workshop, session: Session, catalog: Catalog, sealed: Sealed
+) -> str | None:
+    """Return the number of the version that the image is built on, None for another base."""
+    if not isinstance(sealed.definition.base, Parent):
+        return None
+    name = sealed.definition.base.name
+    state = session.read(name)
+    found = (state.get("summary") or {}).get("version") or state.get("version")
+    if found is None:
+        # Its version is in the catalog, but the engine has not its image.
+        latest = shop.cache.latest(name)
+        found = latest.version if latest is not None else None
+    if found is None or catalog.version(name, str(found)) is None:
+        return None
+    return str(found)
+
+
+def _version(
+    sealed: Sealed, number: VersionNumber, parent_version: str | None, lock: str | None
+) -> Version:
     definition = sealed.definition
     blobs = [sealed.image.index, sealed.image.manifest, sealed.image.config]
     blobs += [layer.descriptor for layer in sealed.image.layers]
@@ -60,4 +84,6 @@ def _version(sealed: Sealed, number: VersionNumber) -> Version:
         size=sum(blob.size for blob in blobs),
         base=definition.base.kind,
         parent=definition.base.name if isinstance(definition.base, Parent) else None,
+        parent_version=parent_version,
+        lock=lock,
     )

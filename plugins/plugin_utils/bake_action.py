@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ..module_utils.build.remote_cache import remote_cache
 from ..module_utils.build.session import Session, find_session
 from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
+from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 
 display = Display()
@@ -81,6 +83,14 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
             shop,
             cache_from=tuple(remote_cache(str(place)) for place in listed),
             cache_to=remote_cache(str(target)) if target else None,
+        )
+
+    def catalog(self, task_vars: Mapping[str, Any]) -> Catalog:
+        """The catalog of the home, and the remote that the variables or the environment name."""
+        remote = self._option(task_vars, "kiln_catalog_remote")
+        return Catalog(
+            self.shop(task_vars).home.catalog,
+            remote=str(remote or os.environ.get("KILN_CATALOG_REMOTE") or ""),
         )
 
     def _pool_limit(self, task_vars: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 from .bake_action import BakeAction
 
@@ -34,4 +33,4 @@ class StoreAction(BakeAction):
 
     def versions(self, task_vars: Mapping[str, Any]) -> dict[str, str]:
         """Return what the catalog names: the digest of each version's index."""
-        return Catalog(self.shop(task_vars).home.catalog).indexes()
+        return self.catalog(task_vars).indexes()

@@ -1,31 +1,78 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The catalog: a Git repository with a file per version. See docs/architecture.md."""
+"""The catalog: a Git repository of small files. See docs/catalog.md.
+
+Reading goes to the working tree, file by file as it is asked for, so that it costs the same however
+many versions there are. Writing is in transaction.py.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import ClassVar
 
-from ..core.command import Completed, Runner, run
+from ..core.command import Runner, run
 from ..core.errors import DriverError
-from ..core.files import locked, write_whole
+from .channel import Channel, ChannelSettings, read_channels
+from .documents import read_document, render_time, write_document
+from .git import Git
+from .group_record import GroupRecord
+from .revocation import Revocation, read_revocations
+from .tombstone import Tombstone, read_tombstones, tombstones_document
+from .transaction import Change, Transactions
 from .version import Version, VersionNumber, next_number
 
-# A controller always has PyYAML; a target that unpacks this file along with others may not.
-with contextlib.suppress(ImportError):
-    import yaml
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The catalog in the Git working tree at ``root``."""
+    """The catalog in the Git working tree at ``root``.
+
+    :param remote: address of the repository that a team shares; empty is the clone's own origin,
+        if it has one.
+    """
 
     root: Path
     runner: Runner = field(default=run)
+    remote: str = ""
+    now: Callable[[], datetime] = field(default=_now)
+
+    @property
+    def git(self) -> Git:
+        """The repository."""
+        return Git(self.root, self.runner)
+
+    @property
+    def transactions(self) -> Transactions:
+        """What writes."""
+        return Transactions(self.git, self.remote)
+
+    def pull(self) -> None:
+        """Take over what the remote has, if there is a remote."""
+        if self.remote or (self.root / ".git").exists():
+            self.transactions.pull()
+
+    def change(self, plan: Callable[[], Change | None]) -> bool:
+        """Make the change that *plan* decides on; see Transactions.change."""
+        return self.transactions.change(plan)
+
+    def who(self) -> str:
+        """Return the name and address of whoever changes the catalog."""
+        return self.git.identity()[1]
+
+    # Versions.
+
+    def images(self) -> list[str]:
+        """Return the names of all images."""
+        return sorted(path.name for path in self.root.glob("images/*") if path.is_dir())
 
     def numbers(self, image: str) -> list[VersionNumber]:
         """Return the numbers of all versions of *image*, in their order."""
@@ -34,32 +81,43 @@ class Catalog:
     def version(self, image: str, number: str) -> Version | None:
         """Return one version, None when there is no such."""
         path = self._folder(image) / f"{number}.yml"
-        try:
-            text = path.read_text("utf-8")
-        except FileNotFoundError:
+        document = read_document(path)
+        if document is None:
             return None
-        # libyaml's is ten times as quick and not in every build of PyYAML.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        document = yaml.load(text, Loader=loader)  # noqa: S506  # both are safe loaders
-        if not isinstance(document, dict):
-            raise DriverError(f"{path} is no version record.", hint="git log shows who changed it.")
-        return Version.from_document(document)
+        try:
+            return Version.from_document(document)
+        except DriverError as error:
+            raise DriverError(
+                f"{path}: {error.message}", hint="git log shows who changed it."
+            ) from (error)
+
+    def versions(self, image: str) -> Iterator[Version]:
+        """Yield every version of *image*, in the order of their numbers."""
+        for number in self.numbers(image):
+            found = self.version(image, str(number))
+            if found is not None:
+                yield found
+
+    def built_on(self, image: str) -> list[Version]:
+        """Return every version, of any image, whose base is a version of *image*."""
+        # Looked for as text first: to read thousands of files as YAML takes seconds.
+        line = rb"^parent: ['\"]?" + re.escape(image.encode()) + rb"['\"]?$"
+        mark = re.compile(line, re.MULTILINE)
+        found = []
+        for path in sorted(self.root.glob("images/*/versions/*.yml")):
+            if mark.search(path.read_bytes()):
+                version = self.version(path.parent.parent.name, path.stem)
+                if version is not None and version.parent == image:
+                    found.append(version)
+        return found
 
     def indexes(self) -> dict[str, str]:
         """Return the digest of the index of every version, by ``NAME NUMBER``."""
-        found = {}
-        for path in sorted(self.root.glob("images/*/versions/*.yml")):
-            image = path.parent.parent.name
-            try:
-                version = self.version(image, path.stem)
-            except (DriverError, yaml.YAMLError) as error:
-                raise DriverError(
-                    f"{path} cannot be read: {error}",
-                    hint="git log and git checkout bring it back.",
-                ) from error
-            if version is not None:
-                found[f"{image} {path.stem}"] = version.index
-        return found
+        return {
+            f"{image} {version.number}": version.index
+            for image in self.images()
+            for version in self.versions(image)
+        }
 
     def find(self, image: str, index: str) -> Version | None:
         """Return the version of *image* whose index has the digest *index*."""
@@ -75,83 +133,151 @@ class Catalog:
     ) -> tuple[Version, bool]:
         """Record a version and commit it; return it, and whether it is new.
 
-        The same bytes get the same version: when *index* is there already, nothing is written.
-        A number is never given twice, also when its file was removed. What a killed process left
-        uncommitted is committed or undone by the next.
+        The same bytes get the same version: when *index* is there already, nothing is written,
+        and when it was pruned, it comes back with its number. A number is never given to other
+        bytes, also when its file was removed.
         """
-        self.ensure()
-        with locked(self.root / ".git" / "kiln.lock"):
-            self._settle()
-            known = self.find(image, index)
-            if known is not None:
-                return known, False
-            version = make(next_number(series, self._given(image)))
-            path = self._folder(image) / f"{version.number}.yml"
-            text = yaml.safe_dump(version.as_document(), sort_keys=False, allow_unicode=True)
-            write_whole(path, text.encode())
-            self._commit(path, f"{image} {version.number}: baked from {version.base}")
-            return version, True
+        version: Version | None = None
+
+        def plan() -> Change | None:
+            nonlocal version
+            version = self.find(image, index)
+            if version is not None:
+                return None
+            pruned = self.tombstones(image)
+            again = next((one.version for one in pruned.values() if one.index == index), None)
+            number = (
+                next_number(series, self._given(image))
+                if again is None
+                else VersionNumber.parse(again)
+            )
+            version = replace(make(number), recorded=render_time(self.now()))
+            files: dict[str, bytes | None] = {
+                self.version_path(image, str(number)): write_document(version.as_document())
+            }
+            message = f"{image} {number}: baked from {version.base}"
+            if again is not None:
+                left = {key: one for key, one in pruned.items() if key != again}
+                files[self.tombstones_path(image)] = (
+                    write_document(tombstones_document(left)) if left else None
+                )
+                message = f"{image} {number}: baked again after it was pruned"
+            return Change(files, message)
+
+        is_new = self.change(plan)
+        if version is None:
+            raise DriverError(f"No version of {image} came of the bake.")
+        return version, is_new
 
     def ensure(self) -> None:
         """Create the repository on first use."""
-        if (self.root / ".git" / "kiln.ready").exists():
-            return
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DriverError(
-                f"The catalog {self.root} cannot be made: {error.strerror}.",
-                hint="Name another folder with kiln_home or KILN_HOME.",
-            ) from error
-        with locked(self.root.with_name(f".{self.root.name}.lock")):
-            self._git("init", "--quiet", "--initial-branch", "main")
-            write_whole(self.root / ".git" / "kiln.ready", b"")
+        self.transactions.ensure()
+
+    def ancestors(self, version: Version) -> Iterator[Version]:
+        """Yield *version*, the version that it is built on, and so on."""
+        seen: set[tuple[str, str]] = set()
+        step: Version | None = version
+        while step is not None and (step.image, step.number) not in seen:
+            seen.add((step.image, step.number))
+            yield step
+            if step.parent is None or step.parent_version is None:
+                return
+            step = self.version(step.parent, step.parent_version)
+
+    def revocation_of(
+        self, version: Version, now: datetime | None = None
+    ) -> tuple[Version, Revocation] | None:
+        """Return why *version* is not to be used: it or what it is built on is revoked."""
+        moment = now or self.now()
+        for one in self.ancestors(version):
+            entry = self.revoked(one.image).get(one.number)
+            if entry is not None and entry.holds(moment):
+                return one, entry
+            base = one.parent
+            # A base that was pruned has no record any more, but may have been revoked.
+            if base is not None and one.parent_version is not None:
+                entry = self.revoked(base).get(one.parent_version)
+                if entry is not None and entry.holds(moment):
+                    return replace(one, image=base, number=one.parent_version), entry
+        return None
+
+    # What is known of them.
+
+    def settings(self) -> ChannelSettings:
+        """Return the channels that there are; those that are usual, when nothing says so."""
+        document = read_document(self.root / self.SETTINGS)
+        where = str(self.root / self.SETTINGS)
+        return (
+            ChannelSettings()
+            if document is None
+            else ChannelSettings.from_document(document, where)
+        )
+
+    def channels(self, image: str) -> dict[str, Channel]:
+        """Return where the channels of *image* point to."""
+        path = self.root / self.channels_path(image)
+        document = read_document(path)
+        return {} if document is None else read_channels(document, str(path))
+
+    def revoked(self, image: str) -> dict[str, Revocation]:
+        """Return the revocations of *image*, those too whose time has not come."""
+        path = self.root / self.revoked_path(image)
+        document = read_document(path)
+        return {} if document is None else read_revocations(document, str(path))
+
+    def tombstones(self, image: str) -> dict[str, Tombstone]:
+        """Return what was pruned of *image*."""
+        path = self.root / self.tombstones_path(image)
+        document = read_document(path)
+        return {} if document is None else read_tombstones(document, str(path))
+
+    def groups(self) -> list[GroupRecord]:
+        """Return what runs where."""
+        found = []
+        for path in sorted(self.root.glob("groups/*.yml")):
+            document = read_document(path)
+            if document is not None:
+                found.append(GroupRecord.from_document(document, str(path)))
+        return found
+
+    # Where things are, below the root.
+
+    SETTINGS: ClassVar[str] = "channels.yml"
+
+    @staticmethod
+    def version_path(image: str, number: str) -> str:
+        """The file of a version."""
+        return f"images/{image}/versions/{number}.yml"
+
+    @staticmethod
+    def channels_path(image: str) -> str:
+        """The file of an image's channels."""
+        return f"images/{image}/channels.yml"
+
+    @staticmethod
+    def revoked_path(image: str) -> str:
+        """The file of an image's revocations."""
+        return f"images/{image}/revoked.yml"
+
+    @staticmethod
+    def tombstones_path(image: str) -> str:
+        """The file of what was pruned of an image."""
+        return f"images/{image}/pruned.yml"
+
+    @staticmethod
+    def group_path(name: str) -> str:
+        """The file of an instance group."""
+        return f"groups/{name}.yml"
 
     def _given(self, image: str) -> set[VersionNumber]:
         """Return every number that was ever given: those of removed files are in the history."""
-        folder = self._folder(image).relative_to(self.root)
-        history = self._git(
+        history = self.git.text(
             *("log", "--all", "--format=", "--name-only", "--no-renames", "--diff-filter=A"),
-            *("--", str(folder)),
+            *("--", f"images/{image}/versions"),
         )
         names = {Path(line).stem for line in history.splitlines() if line.endswith(".yml")}
+        names |= self.tombstones(image).keys()
         return {VersionNumber.parse(name) for name in names} | set(self.numbers(image))
-
-    def _settle(self) -> None:
-        """Commit whole records that a killed process wrote but did not commit."""
-        status = self._git("status", "--porcelain", "--untracked-files=all", "--", "images")
-        for line in status.splitlines():
-            path = self.root / line[3:]
-            if line.startswith(("??", "A ")) and path.suffix == ".yml":
-                self._commit(path, f"{path.parent.parent.name} {path.stem}: recorded after a crash")
-            elif path.suffix == ".partial":
-                path.unlink(missing_ok=True)
-
-    def _commit(self, path: Path, message: str) -> None:
-        name = str(path.relative_to(self.root))
-        # By force: what a user's own settings ignore is recorded all the same.
-        self._git("add", "--force", "--", name)
-        self._git(*self._identity(), "commit", "--quiet", "--message", message, "--", name)
-
-    def _identity(self) -> list[str]:
-        """Options that give a committer where Git knows none, as on a CI machine."""
-        # Without a guess from the machine's names, which Git may refuse when it comes to it.
-        asked = self._run_git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT")
-        if asked.status == 0:
-            return []
-        return ["-c", "user.name=kiln", "-c", "user.email=kiln@localhost"]
-
-    def _git(self, *arguments: str) -> str:
-        return self._run_git(*arguments, check=True).text
-
-    def _run_git(self, *arguments: str, check: bool = False) -> Completed:
-        # A bake that a Git hook starts has variables that lead to the repository of the hook.
-        own = {
-            "GIT_DIR": str(self.root / ".git"),
-            "GIT_WORK_TREE": str(self.root),
-            "GIT_INDEX_FILE": str(self.root / ".git" / "index"),
-        }
-        return self.runner(["git", "-C", str(self.root), *arguments], env=own, check=check)
 
     def _folder(self, image: str) -> Path:
         return self.root / "images" / image / "versions"

@@ -50,6 +50,11 @@ class Version:
     :param config: digest of the container image's configuration, the engine's image ID.
     :param created: RFC 3339, UTC; the time of what it was made from, not of the making.
     :param size: bytes of all blobs, as stored.
+    :param parent: name of the image that it is built on, None for another base.
+    :param parent_version: number of that image's version.
+    :param lock: digest of the locked packages of its layers, None without a lock.
+    :param recorded: RFC 3339, UTC; when it got its number.
+    :param signatures: the keys that it was signed with when it was recorded.
     """
 
     image: str
@@ -63,15 +68,19 @@ class Version:
     size: int
     base: str
     parent: str | None = None
+    parent_version: str | None = None
+    lock: str | None = None
+    recorded: str = ""
+    signatures: tuple[str, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
         """The version as the mapping that is written to its file."""
-        return asdict(self)
+        return {**asdict(self), "signatures": list(self.signatures)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Version:
         """The inverse of as_document; DriverError names what is missing."""
         try:
-            return cls(**document)
+            return cls(**{**document, "signatures": tuple(document.get("signatures") or ())})
         except TypeError as error:
             raise DriverError(f"A version record is damaged: {error}.") from error
