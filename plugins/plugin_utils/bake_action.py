@@ -11,8 +11,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -23,6 +25,9 @@ from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
+
+if TYPE_CHECKING:
+    from ..module_utils.oci.registry.access import Access
 
 display = Display()
 
@@ -79,10 +84,25 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         if not places and not target:
             return shop
         listed = [places] if isinstance(places, str) else list(places or ())
+
+        def access() -> Access:
+            return self.registry_access(task_vars)
+
         return replace(
             shop,
-            cache_from=tuple(remote_cache(str(place)) for place in listed),
-            cache_to=remote_cache(str(target)) if target else None,
+            cache_from=tuple(remote_cache(str(place), access) for place in listed),
+            cache_to=remote_cache(str(target), access) if target else None,
+        )
+
+    def registry_access(self, task_vars: Mapping[str, Any]) -> Access:
+        """How registries may be spoken to, as the playbook's variables say."""
+        from ..module_utils.oci.registry.access import Access  # noqa: PLC0415  # few need it
+
+        ca = self._option(task_vars, "kiln_registry_ca")
+        plain = self._option(task_vars, "kiln_registry_plain_http")
+        return Access(
+            ca=Path(str(ca)).expanduser() if ca else None,
+            plain_http=boolean(plain, strict=False) if plain else False,
         )
 
     def catalog(self, task_vars: Mapping[str, Any]) -> Catalog:

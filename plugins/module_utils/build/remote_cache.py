@@ -10,15 +10,21 @@ A remote cache is believed in nothing that can be checked; what it gives is chec
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from ..core.errors import DriverError
 from ..core.files import whole_file, write_whole
 from ..oci.descriptor import Descriptor
 from ..oci.layout import Layout
+
+if TYPE_CHECKING:
+    from ..oci.registry.access import Access
+
+
+_CHUNK = 1 << 20
 
 
 class RemoteCache(Protocol):
@@ -31,8 +37,11 @@ class RemoteCache(Protocol):
     def record(self, kind: str, key: str) -> bytes | None:
         """The record of *kind* (bases, layers) under *key*, None when there is none."""
 
-    def put_record(self, kind: str, key: str, content: bytes) -> None:
-        """Keep a record, whole or not at all, in the place of an earlier one."""
+    def put_record(self, kind: str, key: str, content: bytes, blobs: Sequence[Descriptor]) -> None:
+        """Keep a record, whole or not at all, in the place of an earlier one.
+
+        :param blobs: those that it speaks of; they are there already.
+        """
 
     def has_blob(self, blob: Descriptor) -> bool:
         """Whether it holds something under that digest, of that size."""
@@ -40,8 +49,11 @@ class RemoteCache(Protocol):
     def open_blob(self, blob: Descriptor) -> BinaryIO:
         """Open a blob; LostBlob there or while it is read if it is not what *blob* says."""
 
-    def put_blob(self, blob: Descriptor, content: Iterable[bytes]) -> None:
-        """Keep a blob, whole or not at all, in the place of an earlier one."""
+    def put_blob(self, blob: Descriptor, opened: Callable[[], BinaryIO]) -> None:
+        """Keep a blob, whole or not at all, in the place of an earlier one.
+
+        :param opened: opens it; it is verified while it is read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class DirectoryCache:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def put_record(self, kind: str, key: str, content: bytes) -> None:
+    def put_record(self, kind: str, key: str, content: bytes, blobs: Sequence[Descriptor]) -> None:
         """Keep a record, whole or not at all, in the place of an earlier one."""
         write_whole(self._record_path(kind, key), content)
 
@@ -82,10 +94,10 @@ class DirectoryCache:
         """Open a blob; LostBlob there or while it is read if it is not what *blob* says."""
         return self._layout.open(blob)
 
-    def put_blob(self, blob: Descriptor, content: Iterable[bytes]) -> None:
+    def put_blob(self, blob: Descriptor, opened: Callable[[], BinaryIO]) -> None:
         """Keep a blob, whole or not at all, in the place of an earlier one."""
-        with whole_file(self._layout.path(blob.digest)) as stream:
-            stream.writelines(content)
+        with opened() as content, whole_file(self._layout.path(blob.digest)) as stream:
+            stream.writelines(iter(lambda: content.read(_CHUNK), b""))
 
     @property
     def _layout(self) -> Layout:
@@ -95,14 +107,27 @@ class DirectoryCache:
         return self.root / kind / (key.removeprefix("sha256:") + ".json")
 
 
-def remote_cache(place: str) -> RemoteCache:
+def remote_cache(place: str, access: Callable[[], Access] | None = None) -> RemoteCache:
     """Return the remote cache at *place*, as kiln_cache_from and kiln_cache_to name it.
 
-    Raises DriverError for what is no directory's path.
+    A repository of a registry begins with oci:// or, as for Docker, with a host: it has a dot or
+    a port. All else is the path of a directory; ``./`` before it says so for one with a dot.
+
+    :param access: how registries may be spoken to; asked when *place* is one.
+
+    Raises DriverError for what is neither.
     """
-    if not place or "://" in place:
+    from ..oci.registry.name import has_host  # noqa: PLC0415  # not before every bake
+
+    scheme, found, _rest = place.partition("://")
+    if place and not found and not has_host(place):
+        return DirectoryCache(Path(os.path.abspath(os.path.expanduser(place))))
+    if not place or (found and scheme not in {"oci", "https", "http"}):
         raise DriverError(
             f"{place!r} cannot be a shared cache.",
-            hint="Give kiln_cache_from and kiln_cache_to the path of a directory.",
+            hint="Give kiln_cache_from and kiln_cache_to the path of a directory, or a repository"
+            " such as registry.example.org/cache.",
         )
-    return DirectoryCache(Path(os.path.abspath(os.path.expanduser(place))))
+    from .registry_cache import registry_cache  # noqa: PLC0415  # takes its time, and few need it
+
+    return registry_cache(place, access() if access is not None else None)

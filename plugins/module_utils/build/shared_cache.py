@@ -18,6 +18,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO, TypeVar
 
 from ..core.canonical import encode
@@ -195,11 +196,11 @@ def push(
     changed = False
     for layer in _layers(record):
         if replace or not target.has_blob(layer.descriptor):
-            with local.layout.open(layer.descriptor) as stream:
-                target.put_blob(layer.descriptor, iter(lambda: stream.read(_CHUNK), b""))
+            target.put_blob(layer.descriptor, partial(local.layout.open, layer.descriptor))
             changed = True
     if there is None or (replace and there != content):
-        target.put_record(kind, record.key, content)
+        blobs = [layer.descriptor for layer in _layers(record)]
+        target.put_record(kind, record.key, content, blobs)
         changed = True
     return changed
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build.registry_cache import (
+    RegistryCache,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.remote_cache import (
     DirectoryCache,
     remote_cache,
@@ -255,11 +258,37 @@ def test_a_cache_that_cannot_be_read_is_named_and_ignored(
 
 
 @pytest.mark.parametrize(
-    "place", ["", "https://cache.example.org/", "oci://registry.example.org/x"]
+    ("place", "words"),
+    [
+        ("", "cannot be a shared cache"),
+        ("s3://cache.example.org/", "cannot be a shared cache"),
+        ("oci://registry.example.org", "is a registry without a repository"),
+        ("registry.example.org/Cache", "cannot be a repository"),
+        ("http://registry.example.org/cache", "is not under TLS"),
+    ],
 )
-def test_what_is_no_directory_is_refused(place: str) -> None:
-    with pytest.raises(DriverError, match="cannot be a shared cache"):
+def test_what_can_be_no_cache_is_refused(place: str, words: str) -> None:
+    with pytest.raises(DriverError, match=words):
         remote_cache(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("registry.example.org/team/cache", "registry.example.org/team/cache"),
+        ("oci://registry.example.org/cache", "registry.example.org/cache"),
+        ("localhost:5000/cache", "localhost:5000/cache"),
+        ("https://registry.example.org:8443/cache", "registry.example.org:8443/cache"),
+    ],
+)
+def test_a_repository_of_a_registry_is_told_by_its_host(place: str, name: str) -> None:
+    cache = remote_cache(place)
+    assert isinstance(cache, RegistryCache)
+    assert cache.name == name
+
+
+def test_a_directory_with_a_dot_is_told_by_the_one_before_it() -> None:
+    assert remote_cache("./ci.cache/kiln").name == str(Path.cwd() / "ci.cache/kiln")
 
 
 def test_a_directory_is_named_by_its_whole_path(
