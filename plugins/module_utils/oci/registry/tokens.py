@@ -25,6 +25,7 @@ Scopes = frozenset[str]
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9_-]*)(?:\s+|$)")
 _PARAMETER = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*,?')
 _LIFETIME = 60.0
+_ANYTHING: Scopes = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Tokens:
 
     def header(self, scopes: Scopes) -> str | None:
         """The header to send with a request that needs *scopes*, None when none is known yet."""
-        found = self._known.get(scopes)
+        # A password is good for everything.
+        found = self._known.get(scopes) or self._known.get(_ANYTHING)
         if found is None or found.until <= self._clock.monotonic():
             return None
         return found.header
@@ -93,7 +95,7 @@ class Tokens:
                     mine = self._mine()
                     if mine is None or not mine.username:
                         continue
-                    found = _Token(mine.basic, float("inf"))
+                    found, scopes = _Token(mine.basic, float("inf")), _ANYTHING
                 else:
                     continue
                 if found.header == refused:
