@@ -34,6 +34,7 @@ WATCHED_BYTES = 4 << 20
 """The largest file whose content who watches a layer is shown."""
 
 _XATTR = "SCHILY.xattr."
+_TAR_BYTES = 16 << 10
 
 
 class EntryType(StrEnum):
@@ -161,7 +162,8 @@ def members(layout: Layout, layer: Layer) -> Iterator[tuple[tarfile.TarInfo, tar
             tarfile.open(
                 fileobj=io.BufferedReader(_Inflated(blob), READ_BYTES),
                 mode="r|",
-                bufsize=READ_BYTES,
+                # It copies what is left of its buffer at each header.
+                bufsize=_TAR_BYTES,
                 encoding="utf-8",
                 errors="surrogateescape",
             ) as archive,
