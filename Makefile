@@ -2,6 +2,7 @@
 # make test    run every check (ONLY=unit,ruff selects; see docs/development.md)
 # make lint    the static checks alone
 # make bench   measure a bake against Packer (ARGS='--rounds 3'); see docs/performance.md
+# make docs    write docs/hardening.md and the roles' READMEs anew from their data
 # make lock    write the pinned requirements anew from requirements*.in
 # make clean   remove what the above put into this checkout (not images, nor caches in the engine)
 
@@ -15,7 +16,7 @@ export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections$(if $(ANSIBLE_COLLECTIONS_PATH),:$(ANSIBLE_COLLECTIONS_PATH))
 
 .DEFAULT_GOAL := help
-.PHONY: help bake test lint bench lock clean
+.PHONY: help bake test lint bench docs lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +33,10 @@ lint:
 # Packer and its Ansible's docker connection are among what the tests need.
 bench:
 	@scripts/prepare test && PYTHONPATH=.collections exec .venv/bin/python -m tests.bench.packer --profile --write docs/performance.md $(ARGS)
+
+# What role writers say once, in argument_specs and controls, is what people read.
+docs:
+	@scripts/prepare bake && PYTHONPATH=.collections exec .venv/bin/python scripts/documents.py
 
 UV := .cache/uv/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade

@@ -48,6 +48,7 @@ from ..module_utils.build.workshop import Workshop
 from ..module_utils.core.errors import DriverError
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.bake_inputs import RoleRuns, StepReader, host_facts
+from ..plugin_utils.image_controls import refuse_unknown_waivers
 
 
 class ActionModule(BakeAction):
@@ -64,6 +65,8 @@ class ActionModule(BakeAction):
         definitions = load_all(self._paths(inventory))
         levels = [definition for level in order(definitions) for definition in level]
         wanted = _wanted(levels, task_vars, limited=bool(inventory))
+        for definition in levels:
+            refuse_unknown_waivers(definition, Path(str(task_vars["playbook_dir"])))
         locks = {d.name: _lock(shop, d, mode, wanted) for d in levels}
         plans, details = self._plan(shop, levels, task_vars, locks, refresh=refresh)
         build = _to_bake(levels, plans, wanted)

@@ -50,6 +50,12 @@ run:
   description: The command that runs it.
   returned: success
   type: str
+waived:
+  description: What the definition waives, each with its reason.
+  returned: success
+  type: list
+  elements: list
+  sample: [[control kernel-modules, The application loads one.]]
 pushed:
   description: Names of the base and layers that were left in the shared cache of C(kiln_cache_to).
   returned: success

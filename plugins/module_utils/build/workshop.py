@@ -313,6 +313,7 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
         "digest": sealed.image.index.digest,
         "image": tag,
         "run": run_line(sealed.definition, tag),
+        "waived": [[waiver.subject, waiver.reason] for waiver in sealed.definition.waivers],
         "layers": layer_rows(
             sealed.definition.base,
             sealed.base,

@@ -46,6 +46,9 @@ def render_summary(image: Mapping[str, Any]) -> str:
         f"{human_bytes(row['bytes']):>10}  {human_bytes(row['stored']):>10}"
         for row in layers
     ]
+    waived = image.get("waived") or ()
+    if waived:
+        lines += ["", "  Waived:", *(f"  {subject}: {reason}" for subject, reason in waived)]
     lines += ["", "  Run it:", f"  {image['run']}", ""]
     return "\n".join(lines)
 

@@ -237,3 +237,22 @@ def test_without_an_engine_it_says_so_and_makes_nothing(team: Any, tmp_path: Pat
         assert "Check the address." in run.output
     assert not (team.home / "store").exists()
     assert not (team.home / "sessions").exists()
+
+
+def test_a_waiver_of_a_control_that_the_image_does_not_have_is_refused(team: Any) -> None:
+    specs = "argument_specs: {main: {options: {app_text: {type: str}}}}\n"
+    controls = (
+        "controls:\n  - {id: app-file, title: A file, why: It is read., variable: app_text,\n"
+        "     check: test_app, undo: [{remove: /srv/app}]}\n"
+    )
+    team.file_role()
+    meta = {"meta/argument_specs.yml": specs, "meta/controls.yml": controls}
+    tasks = (team.folder / "roles" / "app" / "tasks" / "main.yml").read_text()
+    role = team.role("app", tasks, **meta)
+    name = team.name()
+    path = team.image(name, role, waivers=[{"control": "app-fiel", "reason": "Not here."}])
+    run = team.bake("--check", ends=2)
+    assert f"{path}:8: waivers: app-fiel is no control of the roles" in run.output
+    assert "did you mean app-file?" in run.output
+    path.write_text(path.read_text().replace("app-fiel", "app-file"))
+    assert "control app-file: Not here." in team.bake().output

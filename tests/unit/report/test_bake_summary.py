@@ -68,6 +68,13 @@ def test_a_summary_has_a_row_for_each_layer() -> None:
     assert ["checks", "cached", "0.4", "0", "B", "0", "B"] in rows
 
 
+def test_a_summary_shows_each_waiver_with_its_reason() -> None:
+    waived = [["control kernel-modules", "It loads one."], ["rule tmp", "In memory."]]
+    text = render_summary({**IMAGE, "waived": waived})
+    assert "\n  Waived:\n  control kernel-modules: It loads one.\n  rule tmp: In memory.\n" in text
+    assert "Waived" not in render_summary(IMAGE)
+
+
 def test_the_columns_of_a_summary_stand_below_each_other() -> None:
     lines = render_summary(IMAGE).splitlines()
     (head,) = (line for line in lines if "seconds" in line and "compressed" in line)
