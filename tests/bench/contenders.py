@@ -146,7 +146,7 @@ class Ground:
             )
         lines = journal.read_text("utf-8").splitlines() if journal.exists() else []
         tasks = (Task(**json.loads(line)) for line in lines)
-        return Build(seconds, tuple(task for task in tasks if task.host == host))
+        return Build(seconds, tuple(task for task in tasks if task.host.startswith(host)))
 
 
 def playbook_program() -> str:
@@ -172,13 +172,18 @@ class Kiln:
 
     def bake(self) -> Build:
         """Run the bake playbook once."""
-        return self.ground.timed(
-            "The bake",
-            self.ground.name,
-            [playbook_program(), "playbooks/bake.yml", "-e", f"kiln_images={self.ground.images}"],
-            {
-                "ANSIBLE_CONFIG": str(self.ground.tree / "ansible.cfg"),
-                "KILN_HOME": str(self.ground.folder / "home"),
-            },
-            self.ground.tree,
-        )
+        return bake_folder(self.ground, self.ground.images)
+
+
+def bake_folder(ground: Ground, images: Path) -> Build:
+    """Bake the definitions in *images* in the ground's home; the tasks are those of all images."""
+    return ground.timed(
+        "The bake",
+        ground.name,
+        [playbook_program(), "playbooks/bake.yml", "-e", f"kiln_images={images}"],
+        {
+            "ANSIBLE_CONFIG": str(ground.tree / "ansible.cfg"),
+            "KILN_HOME": str(ground.folder / "home"),
+        },
+        ground.tree,
+    )

@@ -70,6 +70,16 @@ def tags(repository: str) -> list[str]:
     ).text.split()
 
 
+def version() -> str:
+    """Return the engine's version; DriverError when none answers."""
+    answer = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False)
+    if answer.status != 0:
+        raise DriverError(
+            "No Docker Engine answers.", hint="Start one, or set DOCKER_HOST; `make bake` helps."
+        )
+    return answer.text
+
+
 def volumes() -> set[str]:
     """Return the names of the engine's volumes."""
     return set(run(["docker", "volume", "ls", "--quiet"]).text.split())
@@ -93,7 +103,7 @@ def remove_all(name: str, made_volumes: Sequence[str]) -> list[str]:
     """
     if found := containers(name):
         run(["docker", "rm", "--force", "--volumes", *found], check=False)
-    patterns = (f"kiln/{name}", f"{name}-*", f"kiln-chain:{name}-*")
+    patterns = (f"kiln/{name}", f"kiln/{name}-*", f"{name}-*", f"kiln-chain:{name}-*")
     remove_images([tag for pattern in patterns for tag in tags(pattern)])
     for volume in made_volumes:
         run(["docker", "volume", "rm", volume], check=False)

@@ -130,11 +130,7 @@ def _machine(options: Options) -> Machine:
         raise DriverError(f"There is no image definition {options.definition}.")
     if options.write is not None and not options.write.is_file():
         raise DriverError(f"There is no page {options.write} to write the table into.")
-    answer = run(["docker", "version", "--format", "{{.Server.Version}}"], check=False)
-    if answer.status != 0:
-        raise DriverError(
-            "No Docker Engine answers.", hint="Start one, or set DOCKER_HOST; `make bake` helps."
-        )
+    engine_version = engine.version()
     packer = run(["packer", "version"], check=False).text.splitlines()[:1]
     version = packer[0].removeprefix("Packer v") if packer else ""
     if not version.startswith("1.6."):
@@ -165,7 +161,7 @@ def _machine(options: Options) -> Machine:
         ("kiln.immutable", _collection_version()),
         ("Packer", version),
         ("ansible-core", core_version),
-        ("Docker Engine", answer.text),
+        ("Docker Engine", engine_version),
     )
 
 
