@@ -148,6 +148,25 @@ class Ground:
         tasks = (Task(**json.loads(line)) for line in lines)
         return Build(seconds, tuple(task for task in tasks if task.host.startswith(host)))
 
+    def empty_play(self) -> float:
+        """Return the seconds of an ansible-playbook that has nothing to do: its own start."""
+        (self.folder / "empty.yml").write_text(EMPTY_PLAY, "utf-8")
+        return self.timed(
+            "An empty play",
+            "",
+            [playbook_program(), str(self.folder / "empty.yml")],
+            {"ANSIBLE_CONFIG": str(self.tree / "ansible.cfg")},
+            self.tree,
+        ).seconds
+
+
+EMPTY_PLAY = """\
+- name: Do nothing
+  hosts: localhost
+  gather_facts: false
+  tasks: []
+"""
+
 
 def playbook_program() -> str:
     """Return the ansible-playbook that stands beside the running Python."""
