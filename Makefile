@@ -1,7 +1,7 @@
 # make bake    bake the images that IMAGES defines (ARGS goes to ansible-playbook)
 # make test    run every check (ONLY=unit,ruff selects; see docs/development.md)
 # make lint    the static checks alone
-# make bench   measure a bake against Packer (ARGS='--rounds 3'); see docs/performance.md
+# make bench   measure a bake against Packer (BENCH=NAME for another of tests/bench); see docs/performance.md
 # make docs    write docs/hardening.md and the roles' READMEs anew from their data
 # make lock    write the pinned requirements anew from requirements*.in
 # make clean   remove what the above put into this checkout (not images, nor caches in the engine)
@@ -9,6 +9,7 @@
 IMAGES ?= examples/images
 ARGS ?=
 ONLY ?=
+BENCH ?= packer
 
 # Tools expand ~; a user without HOME gets the one that the password file names.
 export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6),/tmp)
@@ -32,7 +33,7 @@ lint:
 
 # Packer and its Ansible's docker connection are among what the tests need.
 bench:
-	@scripts/prepare test && PYTHONPATH=.collections exec .venv/bin/python -m tests.bench.packer --profile --write docs/performance.md $(ARGS)
+	@scripts/prepare test && PYTHONPATH=.collections exec .venv/bin/python -m tests.bench.$(BENCH) --write docs/performance.md $(ARGS)
 
 # What role writers say once, in argument_specs and controls, is what people read.
 docs:

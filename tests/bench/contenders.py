@@ -103,13 +103,18 @@ class Ground:
         """The template of the last role."""
         return self.tree / TEMPLATE
 
-    def salted(self, salt: str) -> dict[str, Any]:
+    def salted(self, salt: str, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the definition with a first layer that no cache has met: no engine, no store.
 
         The locale's modifier is one word in one file and costs nothing to either side.
+
+        :param changed: variables to change; each goes to the layer whose name begins it.
         """
         layers = [dict(layer) for layer in self.definition["layers"]]
         layers[0]["vars"] = {**layers[0].get("vars", {}), "base_locale": f"C.UTF-8@{salt}"}
+        for name, value in (changed or {}).items():
+            owner = next(layer for layer in layers if name.startswith(_short_name(layer)))
+            owner["vars"] = {**owner.get("vars", {}), name: value}
         return {**self.definition, "name": self.name, "layers": layers}
 
     def change_template(self) -> None:
@@ -168,6 +173,10 @@ EMPTY_PLAY = """\
 """
 
 
+def _short_name(layer: Mapping[str, Any]) -> str:
+    return str(layer["role"]).rpartition(".")[2]
+
+
 def playbook_program() -> str:
     """Return the ansible-playbook that stands beside the running Python."""
     return str(Path(sys.executable).parent / "ansible-playbook")
@@ -184,9 +193,9 @@ class Kiln:
         """The engine's repository of the baked versions."""
         return f"kiln/{self.ground.name}"
 
-    def define(self, salt: str) -> None:
-        """Write the definition of a round."""
-        text = yaml.safe_dump(self.ground.salted(salt), sort_keys=False)
+    def define(self, salt: str, changed: Mapping[str, Any] | None = None) -> None:
+        """Write the definition of a round, with the variables that *changed* since its begin."""
+        text = yaml.safe_dump(self.ground.salted(salt, changed), sort_keys=False)
         (self.ground.images / "bench.yml").write_text(text, "utf-8")
 
     def bake(self) -> Build:

@@ -36,6 +36,9 @@ from .process_group import ignore_interrupts, interrupts_raise
 from .sheet import Machine, replace_measured
 
 FREE_BYTES = 4 << 30
+LAST_CHANGE = {"nginx_worker_connections": 2048}
+HARDENING_CHANGE = {"hardening_login_defs": {"LOGIN_RETRIES": "4"}}
+"""The first hardening role's, above which every layer is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ def main(arguments: Sequence[str]) -> int:
         tuned = next((r.tuned for r in reversed(measured.rounds) if r.tuned), None)
         for title, build in (
             ("kiln, cold", last.cold),
-            ("kiln, last role changed", last.last_role),
+            ("kiln, a variable of the last role changed", last.last_variable),
+            ("kiln, a variable of the hardening role changed", last.hardening),
             (PLAIN.title, last.packer),
             (TUNED.title, tuned),
         ):
@@ -222,7 +226,7 @@ def _rounds(options: Options, kiln: Kiln, packer: Packer, tuned: Packer) -> Meas
 
 def _round(sides: Sequence[Kiln | Packer], number: int) -> Round:
     """Measure all once. Who goes first rotates, so that nobody always meets the quieter machine."""
-    start = (number - 1) % len(sides)
+    start, salt = (number - 1) % len(sides), f"round{number}"
     ours: list[Build] = []
     theirs: dict[str, Build] = {}
     for side in [*sides[start:], *sides[:start]]:
@@ -230,10 +234,15 @@ def _round(sides: Sequence[Kiln | Packer], number: int) -> Round:
             theirs[side.variant.title] = side.build()
         else:
             ours += [side.bake(), side.bake()]
+            side.define(salt, LAST_CHANGE)
+            ours.append(side.bake())
+            side.define(salt, {**LAST_CHANGE, **HARDENING_CHANGE})
+            ours.append(side.bake())
             side.ground.change_template()
             ours.append(side.bake())
-    cold, nothing, last_role = ours
-    return Round(cold, nothing, last_role, theirs[PLAIN.title], theirs.get(TUNED.title))
+    cold, nothing, last_variable, hardening, last_role = ours
+    packer, tuned = theirs[PLAIN.title], theirs.get(TUNED.title)
+    return Round(cold, nothing, last_variable, hardening, last_role, packer, tuned)
 
 
 if __name__ == "__main__":

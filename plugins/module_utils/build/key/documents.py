@@ -57,10 +57,14 @@ def _loader() -> type[yaml.SafeLoader]:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def compose(text: str) -> list[Node]:
-    """Return the root nodes of every document in *text*; raises Malformed."""
+@functools.lru_cache(maxsize=4096)
+def compose(text: str) -> tuple[Node, ...]:
+    """Return the root nodes of every document in *text*; raises Malformed.
+
+    A file is read for what it mentions and again for its tasks, and images share their roles.
+    """
     try:
-        return list(yaml.compose_all(text, Loader=_loader()))
+        return tuple(yaml.compose_all(text, Loader=_loader()))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or "it cannot be read as YAML"

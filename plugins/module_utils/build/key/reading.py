@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ...core.errors import DriverError
 from .builtin_names import CONDITIONS, PURE_LOOKUPS
@@ -123,7 +123,7 @@ class Reader:
             for name, node in pairs(root):
                 self.notes.define(name, raw_of(node, UNKNOWN))
 
-    def composed(self, source: Source) -> list[Node]:
+    def composed(self, source: Source) -> Sequence[Node]:
         """Return the roots of a YAML text; none, and a hazard, when it is none."""
         try:
             return compose(source.text)
