@@ -329,6 +329,10 @@ class Engine:
         """Remove a volume that no container uses."""
         self.runner(["docker", "volume", "rm", "--force", name])
 
+    def tag_image(self, image: str, name: str) -> None:
+        """Let *name* mean *image*, a name or an ID, instead of what it meant before."""
+        self.runner(["docker", "image", "tag", image, name])
+
     def remove_image(self, reference: str) -> None:
         """Take the name *reference* away, and the image with its last name."""
         done = self.runner(["docker", "image", "rm", "--no-prune", reference], check=False)

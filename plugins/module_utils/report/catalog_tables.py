@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the catalog holds, as tables that a person reads in a terminal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .bake_summary import human_bytes
+
+
+def render_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return *rows*, the first of which is the head, as lines with columns in line."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def render_prune(versions: Sequence[Mapping[str, Any]], total: int, *, look: bool) -> list[str]:
+    """Return a line for each version, with the rule that keeps or drops it and the bytes won."""
+    if not versions:
+        return ["The catalog has no versions."]
+    rows = [["version", "", "bytes", "because"]]
+    rows += [
+        [
+            f"{one['image']} {one['version']}",
+            "stays" if one["keep"] else "goes",
+            "" if one["keep"] else human_bytes(one["bytes"]),
+            "; ".join(one["rules"]),
+        ]
+        for one in versions
+    ]
+    going = sum(not one["keep"] for one in versions)
+    said = "would go and free" if look else "go and free"
+    return [*render_table(rows), f"{going} of {len(versions)} {said} {human_bytes(total)}."]
