@@ -41,9 +41,9 @@ def start_container(checkout: Path) -> StartContainer:
         subprocess.run([str(script), "bookworm", IMAGE], check=True)
 
     @contextlib.contextmanager
-    def start(*options: str) -> Iterator[str]:
+    def start(*options: str, image: str = IMAGE) -> Iterator[str]:
         name = f"kiln-roles-{uuid.uuid4().hex[:8]}"
-        docker("run", "--detach", "--init", "--name", name, *options, IMAGE, "sleep", "1h")
+        docker("run", "--detach", "--init", "--name", name, *options, image, "sleep", "1h")
         try:
             yield name
         finally:
