@@ -20,9 +20,9 @@ from .client import Document, fallback_tag
 T = TypeVar("T")
 U = TypeVar("U")
 
-ATTACHED = ("", ".sig", ".att", ".sbom")
-"""What the tags of things that belong to a manifest end with: cosign's, and the list of referrers
-of distribution-spec's fallback."""
+ATTACHED = ("", ".sig", ".att", ".sbom", ".statements")
+"""What the tags of things that belong to a manifest end with: cosign's, the list of referrers of
+distribution-spec's fallback, and the statements that nobody needs to have signed."""
 
 
 @dataclass(frozen=True, slots=True)
