@@ -27,7 +27,8 @@ class ActionModule(CatalogAction):
             channel=self.text("channel"),
             expected=self.text("expected"),
         )
-        plan = promote(catalog, wanted, look=bool(self._task.check_mode))
+        judge, look = self.judge(task_vars), bool(self._task.check_mode)
+        plan = promote(catalog, wanted, judge=judge, look=look)
         tags = self.follow_tags(
             shop, catalog, plan.image, task_vars, planned={plan.channel: plan.version}
         )

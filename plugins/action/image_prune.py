@@ -39,7 +39,18 @@ class ActionModule(CatalogAction):
     """The action ``kiln.immutable.image_prune``."""
 
     _VALID_ARGS = frozenset(
-        {"image", "last", "days", "channel", "keep", "images", "reason", "cache_days", "wait"}
+        {
+            "image",
+            "last",
+            "days",
+            "channel",
+            "keep",
+            "images",
+            "reason",
+            "cache_days",
+            "wait",
+            "show",
+        }
     )
 
     def _store(self, task_vars: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
@@ -91,6 +102,7 @@ class ActionModule(CatalogAction):
             "garbage": garbage,
         }
         result["table"] = render_prune(result["versions"], result["bytes"], look=look)
+        self.show([*result["table"], *garbage])
         if warnings or problems:
             result["warnings"] = [*warnings, *problems]
         if self._task.diff:

@@ -56,6 +56,10 @@ options:
     description: Seconds to wait for bakes that go on, before bytes are removed.
     type: float
     default: 600
+  show:
+    description: Print RV(table) too, as the playbook does.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

@@ -15,11 +15,12 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.build.sealing import reference
 from ..module_utils.build.workshop import Workshop
+from ..module_utils.catalog.changes import Judge, nothing_fails
 from ..module_utils.catalog.documents import read_time
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.version import Version
 from ..module_utils.core.errors import DriverError
-from .bake_action import BakeAction
+from .bake_action import BakeAction, display
 
 if TYPE_CHECKING:
     from ..module_utils.oci.registry.client import Registry
@@ -72,6 +73,15 @@ class CatalogAction(BakeAction):
                 hint=f"It has {', '.join(names)}." if names else "Nothing was baked yet.",
             )
         return image
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Print *lines* as they are, where the option show asks for it."""
+        if boolean(self._task.args.get("show", False)):
+            display.display("\n" + "\n".join(lines) + "\n")
+
+    def judge(self, task_vars: Mapping[str, Any]) -> Judge:
+        """What evaluates the policies of channels; that nothing is revoked is seen to anyway."""
+        return nothing_fails
 
     def pulled(self, catalog: Catalog, wanted: bool = True) -> list[str]:
         """Take over what the team's remote has; return warnings when it cannot be reached.

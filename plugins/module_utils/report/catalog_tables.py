@@ -37,3 +37,40 @@ def render_prune(versions: Sequence[Mapping[str, Any]], total: int, *, look: boo
     going = sum(not one["keep"] for one in versions)
     said = "would go and free" if look else "go and free"
     return [*render_table(rows), f"{going} of {len(versions)} {said} {human_bytes(total)}."]
+
+
+def render_status(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each image and channel, and below them what waits, by name."""
+    if not rows:
+        return ["The catalog has no versions."]
+    head = ("image", "channel", "version", "age", "security", "base", "policy", "runs in")
+    table = [head, *(_status_cells(row) for row in rows)]
+    lines = render_table(table)
+    said: dict[str, None] = {}
+    for row in rows:
+        name = f"{row['image']} {row['version']}"
+        if row["revoked"]:
+            said[f"{name} is revoked ({row['revoked']})."] = None
+        if row["updates"]:
+            said[f"{name} waits for {', '.join(row['updates'])}."] = None
+        elif row["updates"] is None:
+            said[f"{name}: security updates are not known, as {row['unknown']}."] = None
+        for failure in row["failures"]:
+            said[f"{name} in {row['channel']}: {failure}"] = None
+    return [*lines, "", *said] if said else lines
+
+
+def _status_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    updates = row["updates"]
+    state = "revoked" if row["revoked"] else f"{len(row['failures'])} fail"
+    newer = "" if row["version"] == row["newest"] else f" (newest {row['newest']})"
+    return (
+        row["image"],
+        row["channel"] or "-",
+        row["version"] + newer,
+        f"{row['age']:.0f} d",
+        "?" if updates is None else str(len(updates)) if updates else "none",
+        f"{row['base']} -> {row['base_newest']}" if row["base_newest"] else row["base"] or "-",
+        state if row["revoked"] or row["failures"] else "ok",
+        ", ".join(row["runs"]) or "-",
+    )
