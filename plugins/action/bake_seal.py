@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.cache_push import push_image
@@ -20,6 +21,9 @@ from ..module_utils.catalog.version import Version, VersionNumber
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.pool_room import shrink_pool
 
+if TYPE_CHECKING:
+    from ..plugin_utils.examination import Finding
+
 
 class ActionModule(BakeAction):
     """The action ``kiln.immutable.bake_seal``."""
@@ -30,6 +34,7 @@ class ActionModule(BakeAction):
         session = self.session(shop, task_vars)
         image = str(task_vars["inventory_hostname"])
         sealed = seal_image(shop, session, image)
+        findings = self._examine(shop, session, sealed, task_vars)
         catalog = self.catalog(task_vars)
         state = session.read(image)
         lock = (state.get("lock") or {}).get("layers")
@@ -43,9 +48,34 @@ class ActionModule(BakeAction):
         )
         with mending(shop.cache):
             summary = publish_image(shop, session, sealed, version.number)
+        if findings:
+            summary["findings"] = {one.name: dict(one.predicate) for one in findings}
+            session.write(image, {"summary": summary})
         shrink_pool(shop, catalog, sealed.definition)
         pushed = push_image(shop, session, image, say=display.warning)
         return {"changed": is_new, **summary, "pushed": pushed}
+
+    def _examine(
+        self, shop: Workshop, session: Session, sealed: Sealed, task_vars: Mapping[str, Any]
+    ) -> tuple[Finding, ...]:
+        """What the definition asks to be found out of the image before it gets a version."""
+        if not sealed.definition.seal.examines:
+            return ()
+        from ..plugin_utils.examination import examine, refuse  # noqa: PLC0415  # seldom asked for
+
+        mirror = self._option(task_vars, "kiln_toolbox_mirror")
+        with mending(shop.cache):
+            findings = examine(
+                shop,
+                sealed,
+                session=session.id,
+                playbook_folder=Path(str(task_vars["playbook_dir"])),
+                containerd_store=bool(session.read(sealed.definition.name)["containerd_store"]),
+                say=self.say,
+                mirror=str(mirror) if mirror else None,
+            )
+        refuse(sealed.definition.name, findings)
+        return findings
 
 
 def _parent_version(

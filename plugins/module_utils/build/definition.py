@@ -14,6 +14,7 @@ from .definition_fields import nearest
 from .definition_model import (
     Archive,
     Base,
+    Compliance,
     Debootstrap,
     Definition,
     Healthcheck,
@@ -34,6 +35,7 @@ from .definition_source import read_source
 __all__ = [
     "Archive",
     "Base",
+    "Compliance",
     "Debootstrap",
     "Definition",
     "Healthcheck",

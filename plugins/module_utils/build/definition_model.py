@@ -115,15 +115,38 @@ class LayerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Compliance:
+    """A scan of the finished root by OpenSCAP.
+
+    :param profile: without ``xccdf_org.ssgproject.content_profile_``.
+    :param fail: when the image gets no version: ``unwaived`` (a rule fails without a waiver),
+        ``any`` (a rule fails) or ``never``.
+    """
+
+    profile: str
+    fail: str = "unwaived"
+
+
+@dataclass(frozen=True, slots=True)
 class Seal:
-    """How the image is closed.
+    """How the image is closed, and what is asked of it before it gets a version.
 
     :param python: ``remove`` or ``keep``, for a Python that the layers' packages brought along.
+    :param goss: absolute path of a goss file that the finished image must pass.
+    :param lynis: whether Lynis looks at the finished root.
     """
 
     python: str = "remove"
     vars_source: str = NO_VARS
     vars_values: Mapping[str, object] = field(default_factory=dict, hash=False, repr=False)
+    compliance: Compliance | None = None
+    goss: Path | None = None
+    lynis: bool = False
+
+    @property
+    def examines(self) -> bool:
+        """Whether anything is asked of the finished image."""
+        return bool(self.compliance or self.goss or self.lynis)
 
     @property
     def vars_names(self) -> tuple[str, ...]:

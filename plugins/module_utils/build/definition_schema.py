@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from .definition_base import beside, read_base
+from .definition_checks import read_compliance, read_goss, read_lynis
 from .definition_config import read_config, read_state
 from .definition_fields import Field, Section, nearest
 from .definition_grammar import NAME, NAME_LENGTH, NAME_WANTS
@@ -38,7 +39,7 @@ def read_definition(source: Source) -> Definition:
     base = read_base(top, source)
     vars_source, vars_values = _variables(top)
     layers = _layers(top, source)
-    seal = _seal(top)
+    seal = _seal(top, source)
     config = read_config(top)
     state = read_state(top, config)
     waivers = read_waivers(top)
@@ -186,12 +187,15 @@ def _directories(parent: Path) -> list[Path]:
     return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
 
 
-def _seal(top: Section) -> Seal:
+def _seal(top: Section, source: Source) -> Seal:
     field = top.get("seal")
     if field is None:
         return Seal()
     section = field.section("{python: remove}")
     python = asked.choice(SEAL_PYTHON) if (asked := section.get("python")) is not None else None
     vars_source, vars_values = _variables(section)
+    compliance = read_compliance(section)
+    goss = read_goss(section, source)
+    lynis = read_lynis(section)
     section.close()
-    return Seal(python or "remove", vars_source, vars_values)
+    return Seal(python or "remove", vars_source, vars_values, compliance, goss, lynis)

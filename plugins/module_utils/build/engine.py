@@ -176,33 +176,8 @@ class Engine:
 
         When it fails, DriverError comes last: what was given until then is void.
         """
-        with (
-            self._passing(image, argv, options, has_input=stdin is not None) as command,
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            ) as process,
-            ThreadPoolExecutor(1) as pool,
-        ):
-            stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
-            feeding = None
-            if stdin is not None:
-                feeding = pool.submit(_pour, process, stdin)
-            try:
-                while chunk := stdout.read(CHUNK):
-                    yield chunk
-            except BaseException:
-                process.kill()
-                raise
-            status = process.wait()
-            if feeding is not None:
-                feeding.result()
-            if status != 0:
-                errors.seek(0)
-                raise _failed(f"run {argv[0]} in {image}", Completed(status, b"", errors.read()))
+        with self._passing(image, argv, options, has_input=stdin is not None) as command:
+            yield from _read(command, f"run {argv[0]} in {image}", stdin)
 
     @contextlib.contextmanager
     def _passing(
@@ -234,6 +209,19 @@ class Engine:
             argv += ["--label", f"{key}={value}"]
         return self.runner([*argv, *options, image, *command]).text.strip()
 
+    def create_container(
+        self, name: str, image: str, *, options: Sequence[str] = (), labels: Mapping[str, str]
+    ) -> str:
+        """Make a container that is not started; return its ID. Its image need have no command."""
+        argv = ["docker", "create", "--pull", "never", "--name", name]
+        for key, value in sorted(labels.items()):
+            argv += ["--label", f"{key}={value}"]
+        return self.runner([*argv, *options, image, "none"]).text.strip()
+
+    def export(self, container: str) -> Iterator[bytes]:
+        """Give the root file system of *container* as a tar, piece by piece; errors as stream()."""
+        return _read(["docker", "export", container], f"export {container}")
+
     def execute(
         self,
         container: str,
@@ -254,28 +242,7 @@ class Engine:
         When it fails, DriverError with the end of what it wrote to standard error; the caller
         must treat what it got until then as void.
         """
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                ["docker", "exec", container, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            ) as process,
-        ):
-            stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
-            try:
-                while chunk := stdout.read(CHUNK):
-                    yield chunk
-            except BaseException:
-                process.kill()
-                raise
-            status = process.wait()
-            if status != 0:
-                errors.seek(0)
-                raise _failed(
-                    f"run {argv[0]} in {container}", Completed(status, b"", errors.read())
-                )
+        return _read(["docker", "exec", container, *argv], f"run {argv[0]} in {container}")
 
     def feed(self, container: str, argv: Sequence[str], content: Iterable[bytes]) -> None:
         """Run *argv* in *container* with *content* as its standard input.
@@ -363,6 +330,36 @@ def _feed(argv: Sequence[str], content: Iterable[bytes]) -> Completed:
         output.seek(0)
         errors.seek(0)
         return Completed(status, output.read(), errors.read())
+
+
+def _read(
+    argv: Sequence[str], what: str, content: Iterable[bytes] | None = None
+) -> Iterator[bytes]:
+    """Run *argv*, perhaps with *content* as its input, and give its output piece by piece."""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL if content is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
+        feeding = None if content is None else pool.submit(_pour, process, content)
+        try:
+            while chunk := stdout.read(CHUNK):
+                yield chunk
+        except BaseException:
+            process.kill()
+            raise
+        status = process.wait()
+        if feeding is not None:
+            feeding.result()
+        if status != 0:
+            errors.seek(0)
+            raise _failed(what, Completed(status, b"", errors.read()))
 
 
 def _pour(process: subprocess.Popen[bytes], content: Iterable[bytes]) -> None:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from ..oci.digest import sha256_bytes
 from ..oci.image import Healthcheck, HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layout import Layout
 from .base import describe_epoch
@@ -23,10 +24,11 @@ REPOSITORY = "kiln"
 
 
 def config_manifest(definition: Definition) -> dict[str, Any]:
-    """Return what of *definition* enters the image beside its layers, as a part of the bake key."""
+    """Return what *definition* says of the image beside its layers, as a part of the bake key."""
     config = definition.config
     check = config.healthcheck
     return {
+        **_examination_manifest(definition),
         "name": definition.name,
         "series": definition.series,
         "description": definition.description,
@@ -43,6 +45,22 @@ def config_manifest(definition: Definition) -> dict[str, Any]:
         if check is None
         else [list(check.test), check.interval, check.timeout, check.start_period, check.retries],
         "state": [[s.path, s.kind, s.owner, s.mode] for s in definition.state],
+    }
+
+
+def _examination_manifest(definition: Definition) -> dict[str, Any]:
+    """What the image must pass: it enters no byte of it, but with more asked it is sealed anew."""
+    asked = definition.seal
+    if not asked.examines:
+        return {}
+    scan = asked.compliance
+    return {
+        "examination": {
+            "compliance": None if scan is None else [scan.profile, scan.fail],
+            "waivers": [[w.control, w.rule, w.reason] for w in definition.waivers] if scan else [],
+            "goss": None if asked.goss is None else sha256_bytes(asked.goss.read_bytes()),
+            "lynis": asked.lynis,
+        }
     }
 
 

@@ -46,11 +46,28 @@ def render_summary(image: Mapping[str, Any]) -> str:
         f"{human_bytes(row['bytes']):>10}  {human_bytes(row['stored']):>10}"
         for row in layers
     ]
+    findings = image.get("findings") or {}
+    if findings:
+        lines += ["", *(f"  {name}: {say_finding(found)}" for name, found in findings.items())]
     waived = image.get("waived") or ()
     if waived:
         lines += ["", "  Waived:", *(f"  {subject}: {reason}" for subject, reason in waived)]
     lines += ["", "  Run it:", f"  {image['run']}", ""]
     return "\n".join(lines)
+
+
+def say_finding(found: Mapping[str, Any]) -> str:
+    """Return in one line what a scan, goss or Lynis found in a finished image."""
+    if "hardening_index" in found:
+        warnings, suggestions = len(found["warnings"]), len(found["suggestions"])
+        return (
+            f"hardening index {found['hardening_index']}, {warnings} warnings,"
+            f" {suggestions} suggestions"
+        )
+    counts = ", ".join(
+        f"{count} {name.replace('_', ' ')}" for name, count in found["counts"].items() if count
+    )
+    return f"{found['profile']}, {counts}" if "profile" in found else counts
 
 
 def render_failure(failure: Mapping[str, Any]) -> str:

@@ -102,3 +102,14 @@ def test_a_failure_with_a_kept_container_says_how_to_look_and_how_to_remove_it()
 
 def test_a_failure_before_any_layer_speaks_of_none() -> None:
     assert render_failure({"name": "web", "message": "lost"}) == "web was not baked.\nlost"
+
+
+def test_what_was_found_out_is_said_in_a_line_each() -> None:
+    scan = {"profile": "cis_level1_server", "counts": {"passed": 128, "failed": 0, "waived": 2}}
+    lynis = {"hardening_index": 67, "warnings": [], "suggestions": [{}, {}]}
+    goss = {"counts": {"passed": 4, "failed": 0, "skipped": 0}}
+    findings = {"compliance": scan, "goss": goss, "lynis": lynis}
+    text = render_summary({**IMAGE, "findings": findings})
+    assert "  compliance: cis_level1_server, 128 passed, 2 waived\n" in text
+    assert "  goss: 4 passed\n" in text
+    assert "  lynis: hardening index 67, 0 warnings, 2 suggestions\n" in text
