@@ -28,9 +28,9 @@ from ..module_utils.report.waived import reasons_by_rule
 from .image_controls import image_controls
 
 PREDICATES = {
-    "compliance": "https://kiln.immutable/attestations/compliance/v1",
-    "goss": "https://kiln.immutable/attestations/goss/v1",
-    "lynis": "https://kiln.immutable/attestations/lynis/v1",
+    "compliance": "urn:kiln-immutable:compliance:v1",
+    "goss": "urn:kiln-immutable:goss:v1",
+    "lynis": "urn:kiln-immutable:lynis:v1",
 }
 """Predicate types by the name of what found it; docs/compliance.md says what each holds."""
 

@@ -45,6 +45,7 @@ EMPTY_NAMES = {"common", "helper", "helpers", "manager", "misc", "util", "utils"
 EXAMPLE_HOST = re.compile(r"(.+\.)?(example(\.(org|com|net))?|test|invalid|localhost)")
 DOCUMENT_HOSTS = {
     "127.0.0.1",
+    "checklists.nist.gov",
     "cosign.sigstore.dev",
     "creativecommons.org",
     "cyclonedx.org",
