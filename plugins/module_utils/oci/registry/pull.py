@@ -69,7 +69,8 @@ def pull(
         documents.update({one.descriptor.digest: one for one in found.documents})
     here = {digest for digest, blob in blobs.items() if _has(layout, blob)}
     missing = sorted((b for d, b in blobs.items() if d not in here), key=lambda blob: -blob.size)
-    known = layout.tags()
+    # To look, there need not be a layout yet.
+    known = layout.tags() if layout.root.is_dir() or not looks else {}
     result = Pulled(
         tuple(missing),
         tuple(blobs[digest] for digest in sorted(here)),
