@@ -8,6 +8,7 @@ Nothing of this is imported by a bake whose definition asks for none of it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,16 @@ from ..module_utils.build.image_checks import check_tools, checks_spec, run_goss
 from ..module_utils.build.toolbox import ensure_toolbox
 from ..module_utils.build.workshop import Sealed, Workshop
 from ..module_utils.core.errors import DriverError
+from ..module_utils.oci import predicates
 from ..module_utils.oci.statement import Statement
 from ..module_utils.report.waived import reasons_by_rule
 from .image_controls import image_controls
 
 PREDICATES = {
-    "compliance": "urn:kiln-immutable:compliance:v1",
-    "goss": "urn:kiln-immutable:goss:v1",
-    "lynis": "urn:kiln-immutable:lynis:v1",
+    "compliance": predicates.HARDENING,
+    "goss": predicates.TEST_RESULT,
+    "lynis": predicates.LYNIS,
 }
-"""Predicate types by the name of what found it; docs/compliance.md says what each holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,21 @@ class Finding:
 
     @property
     def statement(self) -> Statement:
-        """The finding as an in-toto statement."""
+        """The finding as an in-toto statement; docs/compliance.md says what each holds."""
+        if self.name == "goss":
+            return Statement(PREDICATES[self.name], test_result(self.predicate))
         return Statement(PREDICATES[self.name], self.predicate)
+
+
+def test_result(goss: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goss found as in-toto's own predicate for test results, version 0.1."""
+    return {
+        "result": "FAILED" if goss["failed"] else "PASSED",
+        "configuration": [{"name": "goss", "digest": {"sha256": goss["file"]}}],
+        "passedTests": list(goss["passed"]),
+        "warnedTests": [],
+        "failedTests": [one["test"] for one in goss["failed"]],
+    }
 
 
 def examine(
@@ -91,6 +105,7 @@ def examine(
             ) as tools:
                 if asked.goss is not None:
                     said = run_goss(shop.engine, reference, definition, tools, session=session)
+                    said["file"] = hashlib.sha256(asked.goss.read_bytes()).hexdigest()
                     found.append(Finding("goss", said, _goss_stops(said)))
                 if asked.lynis:
                     said = run_lynis(shop.engine, reference, tools, session=session)

@@ -75,6 +75,12 @@ class Judged:
     waived: tuple[tuple[RuleResult, str], ...]
     failed: tuple[RuleResult, ...]
 
+    @property
+    def score(self) -> float:
+        """The percentage of rules that pass, of those that pass or fail; a waiver is no pass."""
+        passed, failed = len(self.scan.outcome("passed")), len(self.scan.outcome("failed"))
+        return round(100 * passed / (passed + failed), 1) if passed + failed else 100.0
+
     def as_json(self) -> dict[str, Any]:
         """The judgement as JSON-able values: the predicate of its statement."""
         scan = self.scan
@@ -84,6 +90,7 @@ class Judged:
             "content": scan.content,
             "scanner": scan.scanner,
             "result": "failed" if self.failed else "passed",
+            "score": self.score,
             "counts": {
                 "passed": len(scan.outcome("passed")),
                 "failed": len(self.failed),

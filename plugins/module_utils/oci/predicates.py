@@ -21,7 +21,11 @@ TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 _OURS = "https://github.com/kiln-immutable/kiln.immutable/attestation"
 
 HARDENING = f"{_OURS}/hardening/v1"
-"""A scan against a hardening profile: ``score`` from 0 to 100, ``profile``, ``failed``."""
+"""A scan against a hardening profile: ``score`` from 0 to 100, ``profile``, ``failed``, and more
+(docs/compliance.md)."""
+
+LYNIS = f"{_OURS}/lynis/v1"
+"""What Lynis found: ``hardening_index``, ``warnings``, ``suggestions``."""
 
 VULNERABILITIES = f"{_OURS}/fixed-vulnerabilities/v1"
 """Packages of which the security archive has a newer version: ``status`` (complete or unknown),

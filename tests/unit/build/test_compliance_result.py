@@ -105,3 +105,9 @@ def test_the_definition_says_what_stops_a_version(fail: str, stopping: list[str]
 
 def test_a_scan_whose_failures_are_all_waived_has_passed() -> None:
     assert judge(scan(("a", "fail")), {"a": "Why."}).as_json()["result"] == "passed"
+
+
+def test_the_score_is_the_share_of_rules_that_pass_and_a_waiver_is_no_pass() -> None:
+    found = scan(("a", "fail"), ("b", "pass"), ("c", "pass"), ("d", "notapplicable"))
+    assert judge(found, {"a": "Why."}).score == 66.7
+    assert judge(scan(("d", "notapplicable")), {}).score == 100.0
