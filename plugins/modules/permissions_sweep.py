@@ -15,6 +15,7 @@ description:
   - Programs with the set-user-id or set-group-id bit lose it unless they are allowed. The new
     mode is recorded with dpkg, so that an upgrade in a later layer does not bring the bit back.
   - World-writable files lose that permission; world-writable directories get the sticky bit.
+  - Files below C(/var/log) are taken from others, and no group may write them.
 options:
   root:
     description: Where the walk begins.
@@ -29,6 +30,11 @@ options:
     description: Sweep world-writable files and directories too.
     type: bool
     default: true
+  logs:
+    description: Sweep the files below C(/var/log) too.
+    type: bool
+    default: false
+    version_added: 0.2.0
 attributes:
   check_mode:
     description: Says what would change and changes nothing.
@@ -66,10 +72,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.core.files import write_whole
 from ..module_utils.core.module import run_module
 
+LOGS = "/var/log/"
+_LOG_MODE = 0o640
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
-def swept_mode(path: str, mode: int, allowed: Collection[str], *, world_writable: bool) -> int:
+def swept_mode(
+    path: str, mode: int, allowed: Collection[str], *, world_writable: bool, logs: bool = False
+) -> int:
     """Return the permissions that *path* (absolute) with st_mode *mode* is to have."""
     permissions = stat.S_IMODE(mode)
     if stat.S_ISREG(mode):
@@ -77,6 +87,8 @@ def swept_mode(path: str, mode: int, allowed: Collection[str], *, world_writable
             permissions &= ~_SET_ID
         if world_writable:
             permissions &= ~stat.S_IWOTH
+        if logs and path.startswith(LOGS):
+            permissions &= _LOG_MODE
     elif stat.S_ISDIR(mode) and world_writable and permissions & stat.S_IWOTH:
         permissions |= stat.S_ISVTX
     return permissions
@@ -123,15 +135,14 @@ def body(module: AnsibleModule) -> Mapping[str, Any]:
     root = Path(module.params["root"])
     prefix = len(str(root).rstrip("/"))
     allowed = frozenset(module.params["allowed"])
+    world_writable, logs = module.params["world_writable"], module.params["logs"]
     overrides: dict[str, str] = {}
     before: list[str] = []
     after: list[str] = []
     paths: list[str] = []
     for name, status in walk(str(root)):
         path = name[prefix:]
-        mode = swept_mode(
-            path, status.st_mode, allowed, world_writable=module.params["world_writable"]
-        )
+        mode = swept_mode(path, status.st_mode, allowed, world_writable=world_writable, logs=logs)
         old = stat.S_IMODE(status.st_mode)
         if mode == old:
             continue
@@ -161,6 +172,7 @@ def main() -> None:
             "root": {"type": "path", "default": "/"},
             "allowed": {"type": "list", "elements": "path", "default": []},
             "world_writable": {"type": "bool", "default": True},
+            "logs": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
