@@ -28,7 +28,8 @@ options:
       match:
         description:
           - A regular expression of Python, searched for in each line.
-          - The first line that it finds becomes I(line), the others go. Without one I(line) is added.
+          - The first line that it finds becomes I(line), the others go. When it finds none,
+            I(line) is added.
         type: str
         required: true
       line:

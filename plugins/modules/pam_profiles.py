@@ -73,6 +73,7 @@ MADE = tuple(
     for part in ("account", "auth", "password", "session", "session-noninteractive")
 )
 CHOSEN = Path("/var/lib/pam")
+PROGRAM_PATH = "/usr/sbin:/sbin"
 
 
 def in_use(name: str) -> bool:
@@ -91,7 +92,7 @@ def _texts() -> dict[str, str]:
 def body(module: AnsibleModule) -> Mapping[str, Any]:
     """Write the profiles, and have pam-auth-update make the files anew when it must."""
     profiles: dict[str, str] = {key: str(text) for key, text in module.params["profiles"].items()}
-    program = shutil.which("pam-auth-update", path="/usr/sbin:/sbin")
+    program = shutil.which("pam-auth-update", path=PROGRAM_PATH)
     if program is None:
         return {"changed": False, "paths": []}
     before = {str(PROFILES / name): _read(PROFILES / name) for name in profiles}
