@@ -57,7 +57,7 @@ options:
     type: float
     default: 600
   show:
-    description: Print RV(table) too, as the playbook does.
+    description: Print C(table) too, as the playbook does.
     type: bool
     default: false
 attributes:

@@ -38,7 +38,7 @@ options:
     type: bool
     default: true
   show:
-    description: Print RV(table) too, as the playbook does.
+    description: Print C(table) too, as the playbook does.
     type: bool
     default: false
 attributes:
