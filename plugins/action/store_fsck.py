@@ -10,6 +10,8 @@ from typing import Any
 
 from ..module_utils.build.fsck import Findings, look, repair
 from ..module_utils.build.store_lock import store_alone, store_in_use
+from ..module_utils.catalog.check import check_catalog
+from ..module_utils.core.errors import DriverError
 from ..plugin_utils.bake_action import display
 from ..plugin_utils.store_action import WAIT, StoreAction
 
@@ -23,6 +25,16 @@ class ActionModule(StoreAction):
         """Look; outside of check mode, mend what was found."""
         shop = self.shop(task_vars)
         wait = self.number("wait", WAIT)
+        catalog = check_catalog(self.catalog(task_vars))
+        for sentence in catalog:
+            display.display(f"  catalog: {sentence}")
+        if any("cannot be read" in sentence or "damaged" in sentence for sentence in catalog):
+            raise DriverError(
+                "The catalog has records that cannot be read, so nobody knows what the store needs:"
+                f" {' '.join(catalog)}",
+                hint="git log shows who changed them, git checkout brings them back.",
+                details={"catalog": catalog},
+            )
         with store_in_use(shop.home):
             findings = look(shop.cache, self.versions(task_vars))
         for problem in findings.problems:
@@ -36,6 +48,7 @@ class ActionModule(StoreAction):
                 findings = _joined(findings, again)
         return {
             "changed": mends,
+            "catalog": catalog,
             "problems": [problem.as_json() for problem in findings.problems],
             "quarantined": list(findings.damaged),
             "records": [str(path) for path in findings.records],

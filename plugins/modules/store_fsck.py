@@ -43,6 +43,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+catalog:
+  description: What is wrong with the catalog, a sentence each. It is only said, never mended.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: What is not as it should be.
   returned: success

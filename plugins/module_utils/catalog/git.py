@@ -176,13 +176,19 @@ class Git:
 
     def uncommitted(self, paths: Sequence[str]) -> list[str]:
         """Return those of *paths* that the working tree has otherwise than the last commit."""
-        # Ignored files too: what a user ignores everywhere is recorded all the same.
+        below = self.uncommitted_below(*(paths if len(paths) < _MANY else ()))
+        return sorted(set(below).intersection(paths))
+
+    def uncommitted_below(self, *paths: str) -> list[str]:
+        """Return what the working tree has otherwise in files and folders; everywhere by default.
+
+        Ignored files too: what a user ignores everywhere is recorded all the same.
+        """
         done = self.run(
             *("status", "--porcelain", "-z", "--untracked-files=all", "--ignored"),
-            *("--no-renames", "--", *(paths if len(paths) < _MANY else ())),
+            *("--no-renames", "--", *paths),
         )
-        found = {entry[3:] for entry in done.stdout.decode().split("\0") if entry}
-        return sorted(found.intersection(paths))
+        return sorted({entry[3:] for entry in done.stdout.decode().split("\0") if entry})
 
     # The remote.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from functools import cache
 from typing import Any
 
 from .documents import read_time
@@ -71,7 +71,9 @@ def rows(
 
     Only what a row speaks of is read, so that it takes no longer when there are many versions.
     """
-    now, order, groups = catalog.now(), catalog.settings().order, catalog.groups()
+    order, groups = catalog.settings().order, catalog.groups()
+    # Many images are built on the same few.
+    newest_of = cache(lambda base: _newest_usable(catalog, base))
     for image in images:
         numbers = catalog.numbers(image)
         if not numbers:
@@ -88,7 +90,9 @@ def rows(
             version = catalog.version(image, number)
             if version is not None:
                 found = () if name is None else failures(version, name)
-                yield _row(catalog, version, name, newest, updates(version), found, groups, now)
+                yield _row(
+                    catalog, version, name, newest, updates(version), found, groups, newest_of
+                )
 
 
 def _row(
@@ -99,13 +103,16 @@ def _row(
     updates: tuple[Sequence[str] | None, str],
     failures: Sequence[str],
     groups: Sequence[GroupRecord],
-    now: datetime,
+    newest_of: Callable[[str], VersionNumber | None],
 ) -> Row:
+    now = catalog.now()
     recorded = read_time(version.recorded or version.created, "The time of a version")
     struck = catalog.revocation_of(version, now)
     behind = None
     if version.parent is not None and version.parent_version is not None:
-        behind = _newer_base(catalog, version.parent, version.parent_version)
+        usable = newest_of(version.parent)
+        if usable is not None and usable > VersionNumber.parse(version.parent_version):
+            behind = str(usable)
     pending, unknown = updates
     return Row(
         image=version.image,
@@ -129,12 +136,10 @@ def _row(
     )
 
 
-def _newer_base(catalog: Catalog, image: str, number: str) -> str | None:
-    """Return the newest version of a base that may be used, when it is newer than *number*."""
-    for newer in reversed(catalog.numbers(image)):
-        if newer <= VersionNumber.parse(number):
-            return None
-        version = catalog.version(image, str(newer))
+def _newest_usable(catalog: Catalog, image: str) -> VersionNumber | None:
+    """Return the newest version of *image* that is not revoked."""
+    for number in reversed(catalog.numbers(image)):
+        version = catalog.version(image, str(number))
         if version is not None and catalog.revocation_of(version) is None:
-            return str(newer)
+            return number
     return None
