@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -134,13 +133,10 @@ class CatalogAction(BakeAction):
         if not place:
             return None
         # They take long to load, which who has no registry need not wait for.
-        from ..module_utils.oci.registry.access import Access  # noqa: PLC0415
         from ..module_utils.oci.registry.client import connect  # noqa: PLC0415
         from ..module_utils.oci.registry.name import Repository  # noqa: PLC0415
 
-        ca = self._option(task_vars, "kiln_registry_ca")
-        plain = boolean(self._option(task_vars, "kiln_registry_plain_http") or False)
-        access = Access(ca=Path(str(ca)).expanduser() if ca else None, plain_http=plain)
+        access = self.registry_access(task_vars)
         return connect(Repository.parse(str(place)).child(image), access)
 
     def _follow_registry(

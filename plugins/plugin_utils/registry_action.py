@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.version import Version
 from ..module_utils.core.errors import DriverError
-from .bake_action import BakeAction
+from .catalog_action import CatalogAction
 
 if TYPE_CHECKING:
     from ..module_utils.oci.registry.client import Registry
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A version on its way between a home and a registry."""
+    """A version on its way between a home and a registry.
+
+    :param warnings: what the user should know of the catalog that named it.
+    """
 
     catalog: Catalog
     version: Version
     registry: Registry
+    warnings: tuple[str, ...]
 
     @property
     def reference(self) -> str:
@@ -44,23 +48,26 @@ class Transfer:
             "repository": str(self.registry.repository),
             "reference": self.reference,
             "digest": self.version.index,
+            "warnings": list(self.warnings),
         }
 
 
-class RegistryAction(BakeAction):
-    """An action that moves one version. Its options are texts, as a command line gives them."""
+class RegistryAction(CatalogAction):
+    """An action that moves one version."""
 
     _VALID_ARGS = frozenset({"image", "version", "channel", "registry"})
 
     def transfer(self, task_vars: Mapping[str, Any]) -> Transfer:
         """Return the version and the repository that the options name."""
         catalog = self.catalog(task_vars)
-        return Transfer(catalog, self._version(catalog), self._registry(task_vars))
+        image = self.required("image")
+        registry = self._repository(image, task_vars)
+        warnings = tuple(self.pulled(catalog))
+        version = self._version(catalog, self.known_image(catalog, image))
+        return Transfer(catalog, version, registry, warnings)
 
-    def _version(self, catalog: Catalog) -> Version:
-        image, number, channel = (self._text(name) for name in ("image", "version", "channel"))
-        if not image:
-            raise DriverError("The option image is not given.", hint="-e kiln_image=web")
+    def _version(self, catalog: Catalog, image: str) -> Version:
+        number, channel = self.text("version"), self.text("channel")
         if number and channel:
             raise DriverError("The options version and channel exclude each other.")
         if channel:
@@ -74,10 +81,7 @@ class RegistryAction(BakeAction):
         elif not number:
             numbers = catalog.numbers(image)
             if not numbers:
-                raise DriverError(
-                    f"The catalog has no version of {image}.",
-                    hint=f"It has: {', '.join(catalog.images())}." if catalog.images() else "",
-                )
+                raise DriverError(f"The catalog has no version of {image}.")
             number = str(numbers[-1])
         found = catalog.version(image, number)
         if found is None:
@@ -87,19 +91,12 @@ class RegistryAction(BakeAction):
             )
         return found
 
-    def _registry(self, task_vars: Mapping[str, Any]) -> Registry:
-        place = self._text("registry") or self._option(task_vars, "kiln_registry")
-        if not place:
+    def _repository(self, image: str, task_vars: Mapping[str, Any]) -> Registry:
+        place = self.text("registry")
+        found = self.registry(image, {**task_vars, "kiln_registry": place} if place else task_vars)
+        if found is None:
             raise DriverError(
                 "No registry is named.",
                 hint="Set kiln_registry, as in -e kiln_registry=registry.example.org/team",
             )
-        from ..module_utils.oci.registry.client import connect  # noqa: PLC0415  # loads slowly
-        from ..module_utils.oci.registry.name import Repository  # noqa: PLC0415
-
-        repository = Repository.parse(str(place)).child(str(self._text("image")))
-        return connect(repository, self.registry_access(task_vars))
-
-    def _text(self, name: str) -> str:
-        value = self._task.args.get(name)
-        return "" if value is None else str(value).strip()
+        return found
