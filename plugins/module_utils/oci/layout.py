@@ -299,6 +299,11 @@ class BlobWriter:
         self._hash = hashlib.sha256()
         self.size = 0
 
+    @property
+    def digest(self) -> str:
+        """The digest of what was written until now."""
+        return "sha256:" + self._hash.hexdigest()
+
     def write(self, content: bytes | bytearray | memoryview) -> None:
         """Append *content*; DriverError when the disk is full."""
         self._hash.update(content)
@@ -314,7 +319,7 @@ class BlobWriter:
 
         A blob that has this digest already is kept, unless its size shows that it is damaged.
         """
-        digest = "sha256:" + self._hash.hexdigest()
+        digest = self.digest
         final = self._layout.path(digest)
         # Set_aside must not take away what is put here, nor this count on what that takes away.
         with self._layout._naming_locked(shared=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...core.errors import DriverError
 
-CHUNK = 16 << 20
+CHUNK = 64 << 20
 """Bytes of one request of an upload: what is lost at most when a connection breaks."""
 
 

@@ -17,6 +17,7 @@ from ...core import canonical
 from ...core.waiting import Clock
 from ..descriptor import INDEX, MANIFEST, Descriptor
 from ..digest import parse, sha256_bytes
+from ..layout import Layout
 from .access import Access, RegistryError, WrongContent
 from .blob import RemoteBlob
 from .credentials import Credentials, docker_credentials
@@ -30,6 +31,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _PAGE = 1000
+_READ = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,21 @@ class Registry:
 
     def open_blob(self, blob: Descriptor) -> BinaryIO:
         """Open a blob for reading; see RemoteBlob for what reading it raises."""
+        return cast(BinaryIO, self._blob(blob, verifies=True))
+
+    def take(self, blob: Descriptor, layout: Layout) -> None:
+        """Store a blob in *layout*, if it is what its digest says; see RemoteBlob."""
+        stream = self._blob(blob, verifies=False)
+        with stream, layout.writer() as writer:
+            while part := stream.read(_READ):
+                writer.write(part)
+            stream.compare(writer.digest.partition(":")[2])
+            writer.commit(blob.media_type)
+
+    def _blob(self, blob: Descriptor, *, verifies: bool) -> RemoteBlob:
         path = f"{self._path}/blobs/{_checked(blob.digest)}"
-        found = RemoteBlob(self.transport, path, self._reading, blob, str(self.repository))
-        return cast(BinaryIO, found)
+        place = str(self.repository)
+        return RemoteBlob(self.transport, path, self._reading, blob, place, verifies=verifies)
 
     def put_blob(
         self,

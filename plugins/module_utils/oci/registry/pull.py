@@ -14,8 +14,6 @@ from ..layout import Layout
 from .client import Document, Registry
 from .family import Family, attached_tags, family, side_by_side
 
-_READ = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
@@ -79,21 +77,13 @@ def pull(
     )
     if not looks:
         side_by_side(
-            lambda blob: take(registry, layout, blob), missing, registry.transport.access.parallel
+            lambda blob: registry.take(blob, layout), missing, registry.transport.access.parallel
         )
         for document in documents.values():
             layout.put(document.content, document.descriptor.media_type)
         for tag in result.tags:
             layout.tag(tag, families[tag].root.descriptor)
     return result
-
-
-def take(registry: Registry, layout: Layout, blob: Descriptor) -> None:
-    """Store one blob of *registry* in *layout*, if it is what its digest says."""
-    with registry.open_blob(blob) as stream, layout.writer() as writer:
-        while part := stream.read(_READ):
-            writer.write(part)
-        writer.commit(blob.media_type)
 
 
 def _root(registry: Registry, reference: str) -> Document:

@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import urllib3
 
 T = TypeVar("T")
+Body = bytes | Callable[[], Iterable[bytes]] | None
+"""What goes with a request: bytes, or what gives them once more each time that it is called."""
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -126,7 +128,7 @@ class Transport:
         scopes: Scopes,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body = None,
     ) -> Answer:
         """Send a request until it is answered; see send. RegistryError when nothing helped."""
         return self.persist(lambda: self.send(method, path, scopes, headers=headers, body=body))
@@ -156,7 +158,7 @@ class Transport:
         scopes: Scopes,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: Body = None,
     ) -> Answer:
         """Send one request and return its answer, whatever status that has but for these:
 
@@ -266,7 +268,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None,
+        body: Body,
         sent: str | None,
     ) -> Answer:
         """Exchange, following redirects of what only reads, without credentials to others."""
@@ -285,7 +287,7 @@ class Transport:
         raise RegistryError(f"{self.host} leads in a circle from {_shown(first.geturl())}.")
 
     def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, access: Access
+        self, method: str, url: str, headers: Mapping[str, str], body: Body, access: Access
     ) -> Answer:
         from urllib3 import Timeout  # noqa: PLC0415  # see Transport
         from urllib3.exceptions import HTTPError, NameResolutionError, SSLError  # noqa: PLC0415
@@ -294,7 +296,7 @@ class Transport:
             raw = self._pool(url).urlopen(
                 method,
                 url,
-                body=body,
+                body=body() if callable(body) else body,
                 headers={"User-Agent": "kiln", "Accept-Encoding": "identity", **headers},
                 preload_content=False,
                 decode_content=False,

@@ -8,18 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, NoReturn
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
+from ...core.errors import DriverError
 from ..descriptor import Descriptor
 from .access import Interrupted, RegistryError
 from .tokens import Scopes
-from .transport import Answer, Transport
+from .transport import Answer, Body, Transport
 
 SMALLEST_LIMIT = 4 << 20
 """What the strictest of the known registries takes in one request: GitHub's 4 MiB."""
 _RANGE = re.compile(r"(?:bytes=)?0-(-?[0-9]+)")
 _TOO_LARGE = frozenset({413, 416})
+_BLOCK = 1 << 20
 
 
 class _Restart(Exception):
@@ -47,6 +50,8 @@ class Upload:
     exists: Callable[[], bool]
     sent: int = 0
     _chunk: int = 0
+    _stream: BinaryIO | None = None
+    _at: int = 0
 
     def run(self, location: str | None = None) -> int:
         """Send the blob and return the bytes that went out for it, repeated ones included.
@@ -85,32 +90,34 @@ class Upload:
 
     def _session(self, location: str) -> None:
         try:
-            with self.opened() as stream:
-                if self.blob.size <= self._chunk:
-                    self._finish(location, b"".join(_blocks(stream, self._chunk)))
-                    return
-                offset = 0
-                for block in _blocks(stream, self._chunk):
-                    location = self._send_chunk(location, block, offset)
-                    offset += len(block)
-                self._finish(location, b"")
+            if self.blob.size <= self._chunk:
+                self._finish(location, self.blob.size)
+                return
+            offset = 0
+            while offset < self.blob.size:
+                end = min(offset + self._chunk, self.blob.size)
+                location = self._send_chunk(location, offset, end)
+                offset = end
+            self._finish(location, 0)
         except (RegistryError, _Restart, _TooLarge):
             raise
         except BaseException:
             # Ours is the trouble, as a damaged blob: the registry need not keep the rest for days.
             self._cancel(location)
             raise
+        finally:
+            self._close()
 
-    def _finish(self, location: str, content: bytes) -> None:
+    def _finish(self, location: str, size: int) -> None:
         separator = "&" if urlsplit(location).query else "?"
         url = location + separator + urlencode({"digest": self.blob.digest}, safe=":")
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))}
-        self.sent += len(content)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        body: Body = partial(self._content, 0, size) if size else b""
         try:
-            answer = self.transport.send("PUT", url, self.scopes, headers=headers, body=content)
+            answer = self.transport.send("PUT", url, self.scopes, headers=headers, body=body)
         except Interrupted as error:
             raise _Restart(error) from error
-        if answer.status in _TOO_LARGE and content:
+        if answer.status in _TOO_LARGE and size:
             self._smaller(answer)
         if answer.status == 404:
             raise _Restart(Interrupted(f"{self.transport.host} forgot an upload.", status=404))
@@ -118,22 +125,23 @@ class Upload:
             raise self.transport.refusal(answer, f"keep blob {self.blob.digest}")
         answer.close()
 
-    def _send_chunk(self, location: str, block: bytes, start: int) -> str:
-        """Send *block*, which begins at *start*; return where the next one goes."""
-        done, attempt = 0, 1
-        while done < len(block):
-            part = block[done:]
-            first = start + done
+    def _send_chunk(self, location: str, start: int, end: int) -> str:
+        """Send what is from *start* to *end*; return where the next chunk goes."""
+        at, attempt = start, 1
+        while at < end:
             headers = {
                 "Content-Type": "application/octet-stream",
-                "Content-Range": f"{first}-{first + len(part) - 1}",
-                "Content-Length": str(len(part)),
+                "Content-Range": f"{at}-{end - 1}",
+                "Content-Length": str(end - at),
             }
-            self.sent += len(part)
             trouble: Interrupted | None = None
             try:
                 answer = self.transport.send(
-                    "PATCH", location, self.scopes, headers=headers, body=part
+                    "PATCH",
+                    location,
+                    self.scopes,
+                    headers=headers,
+                    body=partial(self._content, at, end),
                 )
             except Interrupted as error:
                 trouble = error
@@ -147,18 +155,42 @@ class Upload:
                 elif answer.status not in {202, 204}:
                     raise self._refused_chunk(answer)
                 else:
-                    there = self._offset(answer, first + len(part))
+                    there = self._offset(answer, end)
                     location = self._location(answer)
             if trouble is not None:
                 self.transport.pause(attempt, trouble)
                 location, there = self._status(location, trouble)
-            if not start + done <= there <= start + len(block):
+            if not at <= there <= end:
                 raise _Restart(
-                    Interrupted(f"{self.transport.host} has {there} bytes of {start + done} sent.")
+                    Interrupted(f"{self.transport.host} has {there} bytes of {at} that were sent.")
                 )
-            attempt = 1 if there > first else attempt + 1
-            done = there - start
+            attempt = 1 if there > at else attempt + 1
+            at = there
         return location
+
+    def _content(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield what is from *start* to *end*; what stands before it may be read once more."""
+        if self._stream is None or self._at != start:
+            self._close()
+            self._stream, self._at = self.opened(), 0
+            while self._at < start:
+                self._read(start - self._at)
+        while self._at < end:
+            block = self._read(end - self._at)
+            self.sent += len(block)
+            yield block
+
+    def _read(self, most: int) -> bytes:
+        block = self._stream.read(min(_BLOCK, most)) if self._stream is not None else b""
+        if not block:
+            raise DriverError(f"Blob {self.blob.digest} ended after {self._at} bytes.")
+        self._at += len(block)
+        return block
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def _refused_chunk(self, answer: Answer) -> Exception:
         if answer.status == 404:
@@ -215,8 +247,3 @@ class Upload:
 
 class _TooLarge(Exception):
     """The registry takes less at once."""
-
-
-def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    while block := stream.read(size):
-        yield block
