@@ -84,6 +84,18 @@ class Field:
         """Whether YAML reads the value as a whole number and it is written with digits alone."""
         return self.node.tag == TAG + "int" and bool(re.fullmatch(r"[0-9]+", self.node.value))
 
+    @property
+    def is_truth(self) -> bool:
+        """Whether YAML reads the value as true or false."""
+        return self.node.tag == TAG + "bool"
+
+    def truth(self) -> bool:
+        """Return the value when it is true or false; complain, and return true, if not."""
+        if self.is_truth:
+            return bool(construct(self.node))
+        self.complain("must be true or false")
+        return True
+
     def text(self, wants: str = "text", pattern: str = ".+") -> str | None:
         """Return the value when it is text that is not empty; complain if not.
 

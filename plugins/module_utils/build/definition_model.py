@@ -128,12 +128,40 @@ class Compliance:
 
 
 @dataclass(frozen=True, slots=True)
+class AllowedSecret:
+    """A secret that may be in the image, and why.
+
+    :param path: a glob of absolute paths.
+    :param rule: the name of the rule that finds it; empty for all rules.
+    """
+
+    path: str
+    reason: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is looked for in the finished image.
+
+    :param vulnerabilities: packages that the security archive has newer.
+    :param scanners: ask grype and trivy, where they are installed.
+    """
+
+    vulnerabilities: bool = True
+    scanners: bool = True
+    allowed: tuple[AllowedSecret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Seal:
     """How the image is closed, and what is asked of it before it gets a version.
 
     :param python: ``remove`` or ``keep``, for a Python that the layers' packages brought along.
     :param goss: absolute path of a goss file that the finished image must pass.
     :param lynis: whether Lynis looks at the finished root.
+    :param sbom: make bills of materials.
+    :param scan: None when nothing is looked for in the finished root's files.
     """
 
     python: str = "remove"
@@ -142,6 +170,8 @@ class Seal:
     compliance: Compliance | None = None
     goss: Path | None = None
     lynis: bool = False
+    sbom: bool = True
+    scan: Scan | None = Scan()
 
     @property
     def examines(self) -> bool:

@@ -14,6 +14,7 @@ from .definition_config import read_config, read_state
 from .definition_fields import Field, Section, nearest
 from .definition_grammar import NAME, NAME_LENGTH, NAME_WANTS
 from .definition_model import NO_VARS, Definition, LayerSpec, Seal
+from .definition_scan import read_scan, read_truth
 from .definition_source import Source
 from .definition_waivers import read_waivers
 
@@ -197,5 +198,7 @@ def _seal(top: Section, source: Source) -> Seal:
     compliance = read_compliance(section)
     goss = read_goss(section, source)
     lynis = read_lynis(section)
+    sbom = read_truth(section, "sbom")
+    scan = read_scan(section)
     section.close()
-    return Seal(python or "remove", vars_source, vars_values, compliance, goss, lynis)
+    return Seal(python or "remove", vars_source, vars_values, compliance, goss, lynis, sbom, scan)

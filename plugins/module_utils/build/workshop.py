@@ -276,22 +276,34 @@ def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
     return summary
 
 
-def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str) -> dict[str, Any]:
+def publish_image(
+    shop: Workshop,
+    session: Session,
+    sealed: Sealed,
+    version: str,
+    beside: Callable[[], Mapping[str, Any]] = dict,
+) -> dict[str, Any]:
     """Name the version in the store and in the engine, and record the bake as ended.
 
     The build container goes at the same time: the engine takes as long for either.
+
+    :param beside: what else is to be done before the bake has ended, while the engine works; it
+        gives further members of the summary.
+
     Returns the summary of the image, which is kept in the session too.
     """
     name = sealed.definition.name
     state = session.read(name)
     shop.layout.tag(f"{name}-{version}", sealed.image.index)
     tag = reference(name, version)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
+        besides = pool.submit(beside)
         closing = pool.submit(_close, shop, session, name, sealed.base)
         load_image(
             shop.layout, shop.engine, sealed.image, [tag], whole=bool(state["containerd_store"])
         )
         closing.result()
+        more = besides.result()
     if state.get("started_from"):
         shop.engine.remove_image(state["started_from"])
     if LockMode(state["lock_mode"]) is LockMode.USE:
@@ -323,6 +335,7 @@ def publish_image(shop: Workshop, session: Session, sealed: Sealed, version: str
             fetched=state["fetched"],
         ),
         "seconds": round(time.time() - state["opened"], 1),
+        **more,
     }
     session.write(name, {"status": "sealed", "summary": summary})
     return summary

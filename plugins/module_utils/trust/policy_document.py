@@ -29,15 +29,21 @@ _KNOWN: dict[
     "provenance": ((predicates.PROVENANCE,), (), {}, ""),
     "sbom": ((predicates.CYCLONEDX, predicates.SPDX), (), {}, ""),
     "tests": (
-        (predicates.TEST_RESULT,),
-        (),
-        {"result": ("result", "equals", "PASSED")},
+        (predicates.GOSS, predicates.TEST_RESULT),
+        (Condition("result", "equals", ["passed", "PASSED"]),),
+        {},
         "",
     ),
     "hardening": (
-        (predicates.HARDENING,),
+        (predicates.LYNIS,),
         (),
-        {"minimum_score": ("score", "minimum", 0)},
+        {"minimum_score": ("hardening_index", "minimum", 0)},
+        "",
+    ),
+    "compliance": (
+        (predicates.COMPLIANCE,),
+        (),
+        {"maximum_failed": ("counts.failed", "maximum", 0)},
         "",
     ),
     "vulnerabilities": (

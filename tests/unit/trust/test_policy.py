@@ -29,6 +29,7 @@ FULL = {
     "attestations": {
         "tests": True,
         "hardening": {"minimum_score": 80},
+        "compliance": True,
         "vulnerabilities": {"maximum": 0, "maximum_age_days": 7},
         "secrets": True,
         "sbom": True,
@@ -42,7 +43,8 @@ FULL = {
 BOTH = frozenset({"alice", "bob"})
 CLEAN: dict[str, dict[str, Any]] = {
     predicates.TEST_RESULT: {"result": "PASSED"},
-    predicates.HARDENING: {"score": 80},
+    predicates.LYNIS: {"hardening_index": 80},
+    predicates.COMPLIANCE: {"counts": {"failed": 0}},
     predicates.VULNERABILITIES: {
         "status": "complete",
         "fixable": 0,
@@ -101,6 +103,7 @@ def test_every_rule_that_fails_is_told() -> None:
         "signers",
         "attestations.tests",
         "attestations.hardening",
+        "attestations.compliance",
         "attestations.vulnerabilities",
         "attestations.secrets",
         "attestations.sbom",
@@ -118,9 +121,10 @@ def test_every_rule_that_fails_is_told() -> None:
     [
         (predicates.TEST_RESULT, {"result": "FAILED"}, "tests"),
         (predicates.TEST_RESULT, {}, "tests"),
-        (predicates.HARDENING, {"score": 79.9}, "hardening"),
-        (predicates.HARDENING, {"score": "100"}, "hardening"),
-        (predicates.HARDENING, {"score": True}, "hardening"),
+        (predicates.LYNIS, {"hardening_index": 79.9}, "hardening"),
+        (predicates.LYNIS, {"hardening_index": "100"}, "hardening"),
+        (predicates.LYNIS, {"hardening_index": True}, "hardening"),
+        (predicates.COMPLIANCE, {"counts": {"failed": 1}}, "compliance"),
         (predicates.SECRETS, {"found": 1}, "secrets"),
         (
             predicates.EXPOSURE,
