@@ -19,8 +19,11 @@ from ..module_utils.build.workshop import Sealed, Workshop, publish_image, seal_
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.catalog.version import Version, VersionNumber
+from ..module_utils.trust.notary import keep_statements, sign_version
+from ..plugin_utils.attesting import BUILDER, Attester, findings_of
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.pool_room import shrink_pool
+from ..plugin_utils.signing import signed_repository, signer_of
 
 if TYPE_CHECKING:
     from ..plugin_utils.examination import Finding
@@ -34,6 +37,8 @@ class ActionModule(BakeAction):
         shop = self.shop(task_vars)
         session = self.session(shop, task_vars)
         image = str(task_vars["inventory_hostname"])
+        # Before anything is recorded: a key that does not open is told of in time.
+        signer = signer_of(self, task_vars)
         sealed = seal_image(shop, session, image)
         findings = self._examine(shop, session, sealed, task_vars)
         catalog = self.catalog(task_vars)
@@ -47,8 +52,28 @@ class ActionModule(BakeAction):
         version, is_new = catalog.record(
             image, sealed.definition.series, sealed.image.index.digest, make
         )
+        attester = Attester(
+            shop,
+            sealed,
+            state["opened"],
+            builder=str(self._option(task_vars, "kiln_builder") or BUILDER),
+            lock=lock,
+            parent=f"{version.parent} {parent}" if parent else "",
+        )
+        repository = signed_repository(self, task_vars, image)
+
+        def beside() -> Mapping[str, Any]:
+            statements = [*attester.statements(), *(one.statement for one in findings)]
+            keep_statements(shop.layout, sealed.image, repository, statements)
+            if signer is not None:
+                sign_version(shop.layout, sealed.image, repository, signer)
+            by = signer.public.fingerprint if signer is not None else None
+            return {"found": findings_of(statements), "signed_by": by}
+
         with mending(shop.cache):
-            summary = publish_image(shop, session, sealed, version.number)
+            summary = publish_image(shop, session, sealed, version.number, beside)
+        for warning in attester.warnings:
+            display.warning(f"{image}: {warning}")
         if findings:
             from ..module_utils.trust.notary import keep_statements  # noqa: PLC0415  # seldom needed
 

@@ -121,6 +121,10 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
 
         return read_limit(given)
 
+    def option(self, task_vars: Mapping[str, Any], name: str) -> Any:
+        """Return the playbook's variable *name*, None when it is not set or empty."""
+        return self._option(task_vars, name)
+
     def _option(self, task_vars: Mapping[str, Any], name: str) -> Any:
         value = task_vars.get(name)
         return self._templar.template(value) if value else None

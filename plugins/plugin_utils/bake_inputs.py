@@ -47,6 +47,7 @@ NOT_INPUTS = frozenset(
         "inventory_dir",
         "inventory_file",
         "kiln_at",
+        "kiln_builder",
         "kiln_cache_days",
         "kiln_cache_from",
         "kiln_cache_to",
@@ -68,6 +69,10 @@ NOT_INPUTS = frozenset(
         "kiln_registry_ca",
         "kiln_registry_plain_http",
         "kiln_session",
+        "kiln_signing_command",
+        "kiln_signing_key",
+        "kiln_signing_passphrase_file",
+        "kiln_signing_public_key",
         "kiln_version",
         "kiln_wait",
     }

@@ -14,7 +14,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.build.sealing import reference
 from ..module_utils.build.workshop import Workshop
-from ..module_utils.catalog.changes import Judge, nothing_fails
+from ..module_utils.catalog.changes import Judge
 from ..module_utils.catalog.documents import read_time
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.catalog.version import Version
@@ -80,7 +80,9 @@ class CatalogAction(BakeAction):
 
     def judge(self, task_vars: Mapping[str, Any]) -> Judge:
         """What evaluates the policies of channels; that nothing is revoked is seen to anyway."""
-        return nothing_fails
+        from .judging import channel_judge  # noqa: PLC0415  # loads the verifiers
+
+        return channel_judge(self.shop(task_vars), self.catalog(task_vars))
 
     def pulled(self, catalog: Catalog, wanted: bool = True) -> list[str]:
         """Take over what the team's remote has; return warnings when it cannot be reached.

@@ -89,11 +89,12 @@ class PendingUpdates:
         found = {
             f"{one.name} {one.installed} -> {one.available}"
             for archive in archives
-            for one in self._index(archive, contents.architecture).updates(packages)
+            for one in self.index(archive, contents.architecture).updates(packages)
         }
         return tuple(sorted(found)), ""
 
-    def _index(self, archive: Any, architecture: str) -> Any:
+    def index(self, archive: Any, architecture: str) -> Any:
+        """Return what *archive* has, asked once; DriverError when it cannot be had."""
         from ..module_utils.trust.security_index import read_index  # noqa: PLC0415
 
         key = (archive.top, architecture)

@@ -164,7 +164,16 @@ def merge(listings: Iterable[Iterable[LayerEntry]]) -> dict[str, TreeEntry]:
         _take_away(merged, gone, emptied | gone_below)
         for entry in own:
             merged[entry.path] = _placed(merged, entry, index)
+            parent = entry.path.rpartition("/")[0]
+            while parent and parent not in merged:
+                merged[parent] = _implied(parent, index)
+                parent = parent.rpartition("/")[0]
     return merged
+
+
+def _implied(path: str, index: int) -> TreeEntry:
+    """A directory that layers of others need not name: engines make it, of root and 0755."""
+    return TreeEntry(path, EntryType.DIRECTORY, 0o755, 0, 0, 0, 0, None, "", (0, 0), (), index)
 
 
 def _take_away(merged: dict[str, TreeEntry], gone: set[str], emptied: set[str]) -> None:

@@ -91,32 +91,39 @@ def kept_statements(layout: Layout, image: Image) -> list[Statement]:
     ]
 
 
-def sign_version(layout: Layout, image: Image, reference: str, signer: Signer) -> Kept:
+def sign_version(
+    layout: Layout, image: Image, reference: str, signer: Signer, *, looks: bool = False
+) -> Kept:
     """Sign a version and all statements that are kept with it, unless *signer* has already.
 
     Signatures of other keys stay. Of this key's attestations those go whose statement is no
     longer kept.
 
     :param reference: repository that the signature is for, without a tag.
+    :param looks: only count what would be signed.
     """
     made = 0
     with _alone(layout):
         for digest in _digests(image):
-            if not _has_signed(layout, digest, reference, signer):
+            if _has_signed(layout, digest, reference, signer):
+                continue
+            made += 1
+            if not looks:
                 before = read_attached(layout, digest, "sig")
                 after = [*before, signed_image(signer, reference, digest)]
                 write_attached(layout, digest, "sig", after)
-                made += 1
         kept = {one.content: one for one in read_attached(layout, _subject(image), _KEPT)}
         fresh: dict[bytes, Attached] = {}
         for digest in _digests(image):
             before = read_attached(layout, digest, "att")
             others, signed = _sorted_out(before, signer, kept.__contains__)
-            for content in kept:
-                if content not in signed and content not in fresh:
-                    kind = kept[content].annotations[PREDICATE_TYPE]
-                    fresh[content] = signed_statement(signer, content, kind)
-                    made += 1
+            missing = [one for one in kept if one not in signed and one not in fresh]
+            made += len(missing)
+            if looks:
+                return Kept((), made)
+            for content in missing:
+                kind = kept[content].annotations[PREDICATE_TYPE]
+                fresh[content] = signed_statement(signer, content, kind)
             mine = [signed.get(content) or fresh[content] for content in kept]
             after = [*others, *mine]
             if after and after != before:

@@ -26,12 +26,17 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition im
     Vaulted,
     load,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
+    AllowedSecret,
+    Scan,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_schema import (
     read_definition,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import (
     read_source,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.plugin_utils.bake_inputs import host_facts
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "images"
@@ -305,6 +310,32 @@ def test_the_source_of_vars_says_the_same_when_it_is_indented(tmp_path: Path) ->
     indented = "".join(f"    {line}" for line in layer.vars_source.splitlines(keepends=True))
 
     assert yaml.safe_load(f"- vars:\n{indented}") == [{"vars": layer.vars_values}]
+
+
+def test_a_seal_says_what_is_made_and_looked_for_in_the_finished_root(tmp_path: Path) -> None:
+    assert written(tmp_path, HEAD).seal.scan == Scan()
+    assert written(tmp_path, HEAD + "seal: {sbom: false, scan: false}\n").seal == Seal(
+        sbom=False, scan=None
+    )
+    allowed = "allow_secrets: [{path: /etc/*.key, reason: Tests., rule: private-key}]"
+    scan = written(tmp_path, HEAD + f"seal: {{scan: {{scanners: false, {allowed}}}}}\n").seal.scan
+    assert scan == Scan(
+        scanners=False, allowed=(AllowedSecret("/etc/*.key", "Tests.", "private-key"),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seal", "sentence"),
+    [
+        ("{sbom: 1}", "seal.sbom must be true or false"),
+        ("{scan: {scanner: false}}", "did you mean"),
+        ("{scan: {allow_secrets: [{path: /x}]}}", "reason"),
+        ("{scan: {allow_secrets: [{path: x, reason: y}]}}", "must begin with /"),
+    ],
+)
+def test_a_scan_that_is_wrong_is_refused(tmp_path: Path, seal: str, sentence: str) -> None:
+    with pytest.raises(DriverError, match=sentence):
+        written(tmp_path, HEAD + f"seal: {seal}\n")
 
 
 def test_the_definition_and_the_seal_have_vars_of_their_own(tmp_path: Path) -> None:

@@ -166,6 +166,12 @@ def test_a_hard_link_to_nothing_is_an_error(layout: Layout) -> None:
         tree(layout, [("b", "=", "gone")])
 
 
+def test_directories_that_a_layer_only_implies_are_there(layout: Layout) -> None:
+    found = tree(layout, [("a/b/c", "text")])
+    assert names(found) == ["a", "a/b", "a/b/c"]
+    assert found.read("/a/./b/../b/c") == b"text"
+
+
 def test_names_that_are_no_utf8_come_back_as_they_were(layout: Layout) -> None:
     odd = b"caf\xe9".decode("utf-8", "surrogateescape")
     stored = layer(layout, (odd, "x"))

@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which key signs, as a playbook's variables say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .bake_action import BakeAction
+
+if TYPE_CHECKING:
+    from ..module_utils.trust.signer import Signer
+
+VARIABLES = (
+    "kiln_signing_key",
+    "kiln_signing_command",
+    "kiln_signing_public_key",
+    "kiln_signing_passphrase_file",
+)
+
+
+def signer_of(action: BakeAction, task_vars: Mapping[str, Any]) -> Signer | None:
+    """Return what signs, None when nothing is configured; DriverError when it cannot be had."""
+    given = {name: action.option(task_vars, name) for name in VARIABLES}
+    if not any(given.values()):
+        return None
+    from ..module_utils.trust.signer import SigningSettings, command_of  # noqa: PLC0415
+
+    key, command, public, passphrase = (given[name] for name in VARIABLES)
+    return SigningSettings(
+        key=Path(str(key)) if key else None,
+        command=command_of(command) if command else (),
+        public_key=Path(str(public)) if public else None,
+        passphrase_file=Path(str(passphrase)) if passphrase else None,
+    ).signer()
+
+
+def signed_repository(action: BakeAction, task_vars: Mapping[str, Any], image: str) -> str:
+    """Return the repository that signatures of *image* are for: where it is pulled from.
+
+    That of ``kiln_registry``, else the name that the engine has it under.
+    """
+    place = action.option(task_vars, "kiln_registry")
+    return f"{str(place).rstrip('/')}/{image}" if place else f"kiln/{image}"
