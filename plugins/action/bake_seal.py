@@ -13,7 +13,6 @@ from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.cache_push import push_image
 from ..module_utils.build.definition_model import Parent
 from ..module_utils.build.lost_blob import mending
-from ..module_utils.build.sealing import REPOSITORY
 from ..module_utils.build.session import Session
 from ..module_utils.build.workshop import Sealed, Workshop, publish_image, seal_image
 from ..module_utils.catalog.repository import Catalog
@@ -75,10 +74,6 @@ class ActionModule(BakeAction):
         for warning in attester.warnings:
             display.warning(f"{image}: {warning}")
         if findings:
-            from ..module_utils.trust.notary import keep_statements  # noqa: PLC0415  # seldom needed
-
-            statements = [finding.statement for finding in findings]
-            keep_statements(shop.layout, sealed.image, f"{REPOSITORY}/{image}", statements)
             summary["findings"] = {one.name: dict(one.predicate) for one in findings}
             session.write(image, {"summary": summary})
         shrink_pool(shop, catalog, sealed.definition)

@@ -29,21 +29,24 @@ _KNOWN: dict[
     "provenance": ((predicates.PROVENANCE,), (), {}, ""),
     "sbom": ((predicates.CYCLONEDX, predicates.SPDX), (), {}, ""),
     "tests": (
-        (predicates.GOSS, predicates.TEST_RESULT),
-        (Condition("result", "equals", ["passed", "PASSED"]),),
+        (predicates.TEST_RESULT,),
+        (Condition("result", "equals", "PASSED"),),
         {},
         "",
     ),
     "hardening": (
-        (predicates.LYNIS,),
+        (predicates.HARDENING,),
         (),
-        {"minimum_score": ("hardening_index", "minimum", 0)},
+        {
+            "minimum_score": ("score", "minimum", 0),
+            "maximum_failed": ("counts.failed", "maximum", None),
+        },
         "",
     ),
-    "compliance": (
-        (predicates.COMPLIANCE,),
+    "lynis": (
+        (predicates.LYNIS,),
         (),
-        {"maximum_failed": ("counts.failed", "maximum", 0)},
+        {"minimum_index": ("hardening_index", "minimum", 0)},
         "",
     ),
     "vulnerabilities": (

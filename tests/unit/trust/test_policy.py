@@ -28,8 +28,8 @@ FULL = {
     "signers": {"keys": {"alice": ALICE, "bob": BOB}, "threshold": 2},
     "attestations": {
         "tests": True,
-        "hardening": {"minimum_score": 80},
-        "compliance": True,
+        "hardening": {"minimum_score": 80, "maximum_failed": 2},
+        "lynis": {"minimum_index": 70},
         "vulnerabilities": {"maximum": 0, "maximum_age_days": 7},
         "secrets": True,
         "sbom": True,
@@ -43,8 +43,8 @@ FULL = {
 BOTH = frozenset({"alice", "bob"})
 CLEAN: dict[str, dict[str, Any]] = {
     predicates.TEST_RESULT: {"result": "PASSED"},
-    predicates.LYNIS: {"hardening_index": 80},
-    predicates.COMPLIANCE: {"counts": {"failed": 0}},
+    predicates.HARDENING: {"score": 80, "counts": {"failed": 2}},
+    predicates.LYNIS: {"hardening_index": 70},
     predicates.VULNERABILITIES: {
         "status": "complete",
         "fixable": 0,
@@ -103,7 +103,7 @@ def test_every_rule_that_fails_is_told() -> None:
         "signers",
         "attestations.tests",
         "attestations.hardening",
-        "attestations.compliance",
+        "attestations.lynis",
         "attestations.vulnerabilities",
         "attestations.secrets",
         "attestations.sbom",
@@ -121,10 +121,11 @@ def test_every_rule_that_fails_is_told() -> None:
     [
         (predicates.TEST_RESULT, {"result": "FAILED"}, "tests"),
         (predicates.TEST_RESULT, {}, "tests"),
-        (predicates.LYNIS, {"hardening_index": 79.9}, "hardening"),
-        (predicates.LYNIS, {"hardening_index": "100"}, "hardening"),
-        (predicates.LYNIS, {"hardening_index": True}, "hardening"),
-        (predicates.COMPLIANCE, {"counts": {"failed": 1}}, "compliance"),
+        (predicates.HARDENING, {"score": 79.9, "counts": {"failed": 2}}, "hardening"),
+        (predicates.HARDENING, {"score": "100", "counts": {"failed": 2}}, "hardening"),
+        (predicates.HARDENING, {"score": True, "counts": {"failed": 2}}, "hardening"),
+        (predicates.HARDENING, {"score": 90, "counts": {"failed": 3}}, "hardening"),
+        (predicates.LYNIS, {"hardening_index": 69}, "lynis"),
         (predicates.SECRETS, {"found": 1}, "secrets"),
         (
             predicates.EXPOSURE,
