@@ -54,7 +54,7 @@ def rules(path: str, text: str) -> list[str]:
             '{"auths": {"x": {"auth": "dXNlcjpwYXNz"}}}',
         ),
         ("stored-login", "root/.netrc", "machine example.org\n login me\n password x1y2\n"),
-        ("stored-login", "root/.git-credentials", "https://me:word@example.org\n"),
+        ("stored-login", "root/.git-credentials", "ftp://me:word@example.org\n"),
         ("stored-login", "root/.pgpass", "localhost:5432:db:me:word\n"),
         ("dot-env", "srv/app/.env", "DEBUG=1\nDB_PASSWORD=hunter22\n"),
         ("dot-env", "srv/app/.env.production", "export API_KEY='abcdef'\n"),
