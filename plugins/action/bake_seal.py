@@ -75,7 +75,12 @@ class ActionModule(BakeAction):
             display.warning(f"{image}: {warning}")
         if findings:
             summary["findings"] = {one.name: dict(one.predicate) for one in findings}
-            session.write(image, {"summary": summary})
+        from ..plugin_utils.version_report import report_version  # noqa: PLC0415  # for a new image
+
+        summary["report"] = str(
+            report_version(shop, sealed, summary, Path(str(task_vars["playbook_dir"])))
+        )
+        session.write(image, {"summary": summary})
         shrink_pool(shop, catalog, sealed.definition)
         pushed = push_image(shop, session, image, say=display.warning)
         return {"changed": is_new, **summary, "pushed": pushed}

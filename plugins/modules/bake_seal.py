@@ -50,6 +50,14 @@ run:
   description: The command that runs it.
   returned: success
   type: str
+report:
+  description: Path of the page about the version.
+  returned: success
+  type: path
+findings:
+  description: What the scan, goss and Lynis found that the definition asks for, by their names.
+  returned: when the definition asks for any
+  type: dict
 waived:
   description: What the definition waives, each with its reason.
   returned: success

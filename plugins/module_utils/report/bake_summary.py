@@ -38,6 +38,7 @@ def render_summary(image: Mapping[str, Any]) -> str:
         f"  digest  {image['digest']}",
         f"  size    {size}, {stored} compressed",
         f"  image   {image['image']} (in the engine)",
+        *([f"  report  {image['report']}"] if image.get("report") else []),
         "",
         f"  {'layer':<{width}}  {'':<6}  {'seconds':>7}  {'size':>10}  {'compressed':>10}",
     ]

@@ -113,3 +113,9 @@ def test_what_was_found_out_is_said_in_a_line_each() -> None:
     assert "  compliance: cis_level1_server, 128 passed, 2 waived\n" in text
     assert "  goss: 4 passed\n" in text
     assert "  lynis: hardening index 67, 0 warnings, 2 suggestions\n" in text
+
+
+def test_the_page_of_the_version_is_named() -> None:
+    assert "  report  /home/reports/web/1.html\n" in render_summary(
+        {**IMAGE, "report": "/home/reports/web/1.html"}
+    )

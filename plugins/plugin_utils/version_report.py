@@ -1,0 +1,57 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The page of a version that was just baked, from what the bake and the store know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..module_utils.build.base import describe_epoch
+from ..module_utils.build.workshop import Sealed, Workshop
+from ..module_utils.oci.tree import read_tree
+from ..module_utils.report.version_page import VersionPage, control_rows, write_page
+from ..module_utils.trust.notary import kept_statements
+from ..module_utils.trust.packages import installed_packages
+from .image_controls import image_controls
+
+_STATUS = "var/lib/dpkg/status"
+
+
+def report_version(
+    shop: Workshop, sealed: Sealed, summary: Mapping[str, Any], playbook_folder: Path
+) -> Path:
+    """Write the page of the version in *summary*; return its path.
+
+    :param playbook_folder: where Ansible looks for roles first.
+    """
+    definition, suite = sealed.definition, sealed.base.suite
+    statements = kept_statements(shop.layout, sealed.image)
+    page = VersionPage(
+        summary=summary,
+        description=definition.description,
+        kind=definition.kind,
+        suite=suite,
+        created=describe_epoch(sealed.base.epoch),
+        packages=_packages(shop, sealed),
+        controls=control_rows(
+            image_controls(definition, playbook_folder),
+            definition.kind,
+            suite,
+            {one.control: one.reason for one in definition.waivers if one.control},
+        ),
+        attestations=tuple(sorted(one.predicate_type for one in statements)),
+        waived=tuple((one.rule, one.reason) for one in definition.waivers if one.rule),
+    )
+    return write_page(shop.home.root, page)
+
+
+def _packages(shop: Workshop, sealed: Sealed) -> tuple[str, ...]:
+    tree = read_tree(shop.layout, sealed.image.layers)
+    if tree.resolve(_STATUS) is None:
+        # A role may have taken dpkg's records away.
+        return ()
+    status = tree.read(_STATUS).decode("utf-8", "replace")
+    return tuple(sorted(f"{one.name} {one.version}" for one in installed_packages(status)))
