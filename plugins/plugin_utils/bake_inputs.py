@@ -5,25 +5,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible import constants, context
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import EncryptedString
-from ansible.plugins.loader import (
-    action_loader,
-    cache_loader,
-    filter_loader,
-    lookup_loader,
-    module_loader,
-    test_loader,
-)
-from ansible.release import __version__ as core_version
+from ansible.plugins.loader import cache_loader
 from ansible.utils.collection_loader import AnsibleCollectionRef
 from ansible.utils.collection_loader._collection_finder import _get_collection_role_path
 from ansible.utils.vars import load_extra_vars
@@ -35,6 +26,8 @@ from ..module_utils.build.key.inputs import layer_inputs
 from ..module_utils.build.key.model import Secret, Variable
 from ..module_utils.build.key.model import Unsafe as UnsafeText
 from ..module_utils.core.errors import DriverError
+from .play_settings import RENDERED_BY, implied_variables, managed, selection, settings, tags_of
+from .plugin_digests import PluginDigests
 
 NOT_INPUTS = frozenset(
     {
@@ -114,70 +107,6 @@ def _own_collection(role: Path | None) -> Path | None:
     if role is None or "ansible_collections" not in role.parts:
         return None
     return role.parent
-
-
-class PluginDigests:
-    """Digests of the code of modules and plugins that roles name."""
-
-    _LOADERS = (module_loader, action_loader, filter_loader, test_loader, lookup_loader)
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __call__(self, name: str) -> str:
-        """Return a text that changes when the code behind *name* does.
-
-        For ansible-core's own it is the release; for a collection the bytes of the plugin and of
-        what it imports from its collection.
-        """
-        if name not in self._known:
-            self._known[name] = self._find(name)
-        return self._known[name]
-
-    def _find(self, name: str) -> str:
-        if name.startswith(("ansible.builtin.", "ansible.legacy.")) or "." not in name:
-            return f"ansible-core {core_version}"
-        sources: set[Path] = set()
-        for loader in self._LOADERS:
-            context = loader.find_plugin_with_context(name)
-            path = context.plugin_resolved_path if context.resolved else None
-            if path and Path(path).is_file():
-                _follow_imports(Path(path), sources)
-        if not sources:
-            raise DriverError(f"The plugin {name} is not installed.")
-        digest = hashlib.sha256()
-        for source in sorted(sources):
-            digest.update(hashlib.sha256(source.read_bytes()).digest())
-        return digest.hexdigest()[:16]
-
-
-_IMPORT = re.compile(
-    rb"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)", re.MULTILINE
-)
-
-
-def _follow_imports(source: Path, sources: set[Path]) -> None:
-    """Add *source* to *sources*, and what it imports from its own collection."""
-    if source in sources:
-        return
-    sources.add(source)
-    parts = source.parts
-    top = parts.index("ansible_collections") if "ansible_collections" in parts else None
-    for dots, module, names in _IMPORT.findall(source.read_bytes()):
-        steps = module.decode().split(".") if module else []
-        if dots:
-            package = source.parents[len(dots) - 1]
-        elif top is not None and steps[:3] == list(parts[top : top + 3]):
-            package = Path(*parts[:top])
-        else:
-            continue
-        target = package.joinpath(*steps)
-        imported = re.findall(rb"\w+", names)
-        candidates = [target.with_suffix(".py"), target / "__init__.py"]
-        candidates += [target / f"{name.decode()}.py" for name in imported]
-        for candidate in candidates:
-            if candidate.is_file():
-                _follow_imports(candidate, sources)
 
 
 def host_variables(
@@ -260,6 +189,7 @@ class StepReader:
             "kiln_definition_dir": str(definition.directory),
         }
         seen = host_variables(self._task, definition.name, ["kiln_build"], own)
+        seen = {**managed(), **seen}
         extra = load_extra_vars(self._task.get_loader())
         steps: list[LayerStep] = []
         runs: RoleRuns = []
@@ -283,13 +213,16 @@ class StepReader:
                 search={"playbook": self._playbook_folder},
                 earlier=facts,
                 reveal=self._reveal,
+                implied=implied_variables(values),
+                asked=selection(),
             )
             facts |= set(inputs.facts)
             manifest = {
                 **inputs.manifest,
                 "variables": _without_place(inputs.manifest.get("variables")),
-                "ansible": core_version,
-                "tags": _tags(),
+                "ansible": RENDERED_BY,
+                "tags": tags_of(inputs.mentioned),
+                **settings(),
             }
             reasons = () if inputs.cacheable else tuple(str(line) for line in inputs.uncacheable)
             steps.append(
@@ -333,8 +266,3 @@ def _without_place(variables: object) -> dict[str, object]:
     """Take out where the checkout lies: the files that are named by it are inputs themselves."""
     given = variables if isinstance(variables, Mapping) else {}
     return {name: value for name, value in given.items() if name != "kiln_definition_dir"}
-
-
-def _tags() -> list[list[str]]:
-    """The tags that select tasks of roles: a layer made with some of its tasks is another one."""
-    return [sorted(context.CLIARGS.get(key) or ()) for key in ("tags", "skip_tags")]

@@ -20,7 +20,8 @@ def shrink_pool(shop: Workshop, catalog: Catalog, definition: Definition) -> Non
 
     def needed() -> set[str]:
         lock = read_lock(definition)
-        own = {package.sha256 for package in lock.packages} if lock is not None else set()
+        packages = (*lock.packages, *lock.toolkit) if lock is not None else ()
+        own = {package.sha256 for package in packages}
         return own | shop.pool.needed(lambda image: {str(one) for one in catalog.numbers(image)})
 
     shop.pool.shrink(needed, DEFAULT_LIMIT if shop.pool_limit is None else shop.pool_limit)

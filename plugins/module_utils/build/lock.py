@@ -101,6 +101,7 @@ class Lock:
 
     :param security: one-line sources of the archives that security updates come from.
     :param layers: the packages that each layer unpacks, by the layer's name.
+    :param toolkit: what the Python for Ansible is made of, which is no part of the image.
     """
 
     architecture: str
@@ -108,6 +109,7 @@ class Lock:
     base: LockedBase
     security: tuple[str, ...] = ()
     layers: Mapping[str, tuple[Package, ...]] = field(default_factory=dict, hash=False)
+    toolkit: tuple[Package, ...] = ()
 
     @property
     def layer_packages(self) -> tuple[Package, ...]:
@@ -116,12 +118,15 @@ class Lock:
 
     @property
     def packages(self) -> tuple[Package, ...]:
-        """Every package, the base's first."""
+        """Every package of the image, the base's first."""
         return (*self.base.packages, *self.layer_packages)
 
     @property
     def digests(self) -> LockDigests:
-        """What the keys of base and layers take from the lock: what is installed, not whence."""
+        """What the keys of base and layers take from the lock: what is installed, not whence.
+
+        The toolkit is not in them, as it is not in those of a bake without a lock.
+        """
         base = {
             "format": FORMAT,
             "kind": self.base.kind,

@@ -68,9 +68,11 @@ def _read(top: Section, problems: Problems) -> Lock | None:
     if (found := top.get("layers")) is not None:
         for name, packages in found.entries(r".+", "it must be a layer's name", "{nginx: []}"):
             layers[name] = _packages(packages)
+    found = top.get("toolkit")
+    toolkit = _packages(found) if found is not None else ()
     if problems:
         return None
-    return Lock(architecture, suite, base, security, layers)
+    return Lock(architecture, suite, base, security, layers, toolkit)
 
 
 def _format(top: Section) -> None:
@@ -152,6 +154,7 @@ def render_lock(name: str, lock: Lock) -> str:
     lines += ["layers:"] if lock.layers else ["layers: {}"]
     for layer, packages in lock.layers.items():
         lines += _rendered("  ", layer, packages)
+    lines += _rendered("", "toolkit", lock.toolkit) if lock.toolkit else []
     return "\n".join(lines) + "\n"
 
 

@@ -37,10 +37,13 @@ from .supply import (
     check,
     forget_unpacked,
     known_packages,
+    pinned_toolkit,
     security_sources,
     take_archives,
+    toolkit_packages,
     unpacked,
 )
+from .toolkit import PACKAGES, Pinned
 
 __all__ = [
     "APT_CONF",
@@ -48,6 +51,7 @@ __all__ = [
     "base_supply",
     "prepare_packages",
     "settle_packages",
+    "toolkit_of",
     "with_lock_hint",
     "write_lock",
 ]
@@ -159,8 +163,20 @@ def prepare_packages(
     """Make a build container ready for what *locking* asks; return what the session is to keep."""
     forget_unpacked(shop.engine, container)
     lock = locking.lock
+    toolkit = lock.toolkit if lock is not None else ()
+    if locking.mode.makes_lock and not toolkit:
+        toolkit = toolkit_packages(shop.engine, container)
+        take_archives(
+            shop.engine,
+            container,
+            toolkit,
+            pool=shop.pool,
+            mirror=_mirror(definition),
+            folder=PACKAGES,
+        )
+    kept = {"toolkit": [package.as_json() for package in toolkit]}
     if lock is None:
-        return {"security": list(security_sources(shop.engine, container))}
+        return {"security": list(security_sources(shop.engine, container)), **kept}
     bring_repository(
         shop.engine,
         container,
@@ -170,7 +186,14 @@ def prepare_packages(
         mirror=_mirror(definition),
         security=locking.mode is LockMode.SECURITY,
     )
-    return {"security": list(lock.security)}
+    return {"security": list(lock.security), **kept}
+
+
+def toolkit_of(shop: Workshop, definition: Definition, locking: Locking) -> Pinned | None:
+    """Return what the lock says that the toolkit is to be made of; None leaves it open."""
+    if locking.lock is None:
+        return None
+    return pinned_toolkit(locking.lock, pool=shop.pool, home=shop.home, mirror=_mirror(definition))
 
 
 def _mirror(definition: Definition) -> str | None:
@@ -250,7 +273,14 @@ def _assemble(
         name: tuple(Package.from_json(value) for value in packages)
         for name, packages in (state.get("packages") or {}).items()
     }
-    return Lock(base.architecture, base.suite, locked, tuple(state.get("security", ())), layers)
+    return Lock(
+        base.architecture,
+        base.suite,
+        locked,
+        tuple(state.get("security", ())),
+        layers,
+        tuple(Package.from_json(value) for value in state.get("toolkit", ())),
+    )
 
 
 _NOT_IN_LOCK = re.compile(

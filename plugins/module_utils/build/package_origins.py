@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Says which packages were unpacked, and which archive has them with which hash.
 
-A self-contained program: it runs in build containers by the toolkit's Python, and on the
-controller inside of a bootstrap. ``python3 -I -c SOURCE status FILE`` reads dpkg's database,
-``log FILE...`` reads dpkg's logs and takes them away, so that the next call sees what is new;
-``sources`` tells only where security updates come from. It prints one JSON object.
+A self-contained program: it runs in build containers by the toolkit's Python; of a bootstrap, the
+controller reads what its hooks found. ``python3 -I -c SOURCE log FILE...`` reads dpkg's logs and
+takes them away, so that the next call sees what is new, and prints one JSON object; ``sources``
+tells in it only where security updates come from. ``archives FOLDER`` prints a list of the packages
+whose files are there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
-_FORMAT = "|".join(
+FORMAT = "|".join(
     f"$({name})"
     for name in ("FILENAME", "REPO_URI", "RELEASE", "CODENAME", "COMPONENT", "SOURCESENTRY")
 )
@@ -40,24 +42,62 @@ def from_log(text: str) -> list[tuple[str, str, str]]:
     return sorted({(name, version, architecture) for name, architecture, version in lines})
 
 
+def from_names(names: list[str]) -> list[tuple[str, str, str]]:
+    """Return name, version and architecture that apt's names of package files tell."""
+    parts = [name.removesuffix(".deb").split("_") for name in names if name.endswith(".deb")]
+    return sorted((one[0], one[1].replace("%3a", ":"), one[2]) for one in parts if len(one) == 3)
+
+
 def targets(*, fetched: bool) -> list[list[str]]:
-    """Return, for each index of packages that apt's sources name, the parts of ``_FORMAT``.
+    """Return, for each index of packages that apt's sources name, the parts of ``FORMAT``.
 
     :param fetched: only those that apt has; the others have no code name yet.
     """
     options = [] if fetched else ["--no-release-info"]
     done = subprocess.run(
-        ["apt-get", "indextargets", *options, "--format", _FORMAT, "Created-By: Packages"],
+        ["apt-get", "indextargets", *options, "--format", FORMAT, "Created-By: Packages"],
         stdout=subprocess.PIPE,
         check=True,
     )
-    lines = done.stdout.decode().splitlines()
-    # What apt does not know stays as its name.
-    return [["" if part.startswith("$(") else part for part in line.split("|")] for line in lines]
+    return parts_of(done.stdout.decode())
+
+
+def parts_of(text: str) -> list[list[str]]:
+    """Return the parts of each line that ``FORMAT`` gave; what apt does not know is empty."""
+    return [
+        ["" if part.startswith("$(") else part for part in line.split("|")]
+        for line in text.splitlines()
+    ]
+
+
+def read_index(path: str) -> str:
+    """Return the text of an index that apt has, however it is compressed."""
+    done = subprocess.run(
+        ["/usr/lib/apt/apt-helper", "cat-file", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.stdout.decode("utf-8", "replace")
+
+
+def described(
+    found: Sequence[tuple[str, str, str]],
+    indexes: list[list[str]],
+    read: Callable[[str], str] = read_index,
+) -> list[dict[str, object]]:
+    """Return *found* as mappings, with what *indexes* say of each."""
+    known = origins(found, indexes, read)
+    return [
+        {"name": key[0], "version": key[1], "architecture": key[2], **known.get(key, {})}
+        for key in found
+    ]
 
 
 def origins(
-    wanted: list[tuple[str, str, str]], indexes: list[list[str]]
+    wanted: Sequence[tuple[str, str, str]],
+    indexes: list[list[str]],
+    read: Callable[[str], str],
 ) -> dict[tuple[str, str, str], dict[str, object]]:
     """Return the archives' word about each of *wanted* that they have.
 
@@ -67,13 +107,7 @@ def origins(
     names = {name for name, _version, _architecture in wanted}
     left = set(wanted)
     for index in sorted(indexes, key=lambda parts: parts[2].endswith("-security")):
-        done = subprocess.run(
-            ["/usr/lib/apt/apt-helper", "cat-file", index[0]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
-        for paragraph in done.stdout.decode("utf-8", "replace").split("\n\n"):
+        for paragraph in read(index[0]).split("\n\n"):
             # The first line nearly always names the package: most are passed over quickly.
             if not paragraph.startswith("Package: ") or (
                 paragraph[9 : paragraph.find("\n")].strip() not in names
@@ -126,19 +160,17 @@ def security(indexes: list[list[str]]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Print what the command *argv* asks for."""
     command, *paths = argv
+    if command == "archives":
+        found = from_names(os.listdir(paths[0]))
+        sys.stdout.write(json.dumps(described(found, targets(fetched=True))) + "\n")
+        return
     text = ""
     for path in paths:
         with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as stream:
             text += stream.read()
-            if command == "log":
-                os.unlink(path)
-    unpacked = from_status(text) if command == "status" else from_log(text)
-    indexes = targets(fetched=True) if unpacked else []
-    known = origins(unpacked, indexes)
-    packages = [
-        {"name": key[0], "version": key[1], "architecture": key[2], **known.get(key, {})}
-        for key in unpacked
-    ]
+            os.unlink(path)
+    unpacked = from_log(text)
+    packages = described(unpacked, targets(fetched=True) if unpacked else [])
     named = targets(fetched=False) if command == "sources" else []
     answer = {"packages": packages, "security": security(named)}
     sys.stdout.write(json.dumps(answer) + "\n")

@@ -120,12 +120,16 @@ class Pool:
                 os.link(partial.name, self.path(name))
         return name
 
-    def add_tar(self, archive: IO[bytes]) -> list[str]:
-        """Take the files of an uncompressed tar in, which is read once; return their hashes."""
+    def add_tar(self, archive: IO[bytes], suffix: str = "") -> list[str]:
+        """Take the files of an uncompressed tar in, which is read once; return their hashes.
+
+        :param suffix: of the names of those to take.
+        """
         added = []
         with tarfile.open(fileobj=archive, mode="r|") as members:
             for member in members:
-                content = members.extractfile(member) if member.isfile() else None
+                wanted = member.isfile() and member.name.endswith(suffix)
+                content = members.extractfile(member) if wanted else None
                 if content is not None and (name := self.add(content)) is not None:
                     added.append(name)
         return added

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
+import os
+import shlex
 import shutil
-import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from .home import Home
 from .lock import Installed, Lock, Package, differences
 from .package_archive import KEY, Signer, make_repository, source_lines
 from .pool import Pool
-from .toolkit import INTERPRETER
+from .toolkit import INTERPRETER, PACKAGES, Pinned, made_of
 
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
@@ -78,8 +80,7 @@ class Supply:
                     suite=base.suite,
                     place=shutil.copyfile,
                 )
-            # Whoever mmdebstrap fetches as, also in a user namespace, may read it.
-            folder.chmod(0o755)
+            _make_readable(folder)
             place = folder / "repository"
             sources += source_lines(
                 f"copy://{place}", str(place / KEY), suites, self.lock.architecture
@@ -90,49 +91,78 @@ class Supply:
             keyring = base.keyring or DEBIAN_KEYRING
             if self.lock is not None and base.keyring is None and keyring.exists():
                 options.append(f"--keyring={keyring}")
-            program = folder / "origins.py"
-            program.write_text(_program(), "utf-8")
-            (folder / "archives").mkdir()
             options += [
                 "--skip=essential/unlink",
                 '--aptopt=APT::Keep-Downloaded-Packages "true"',
-                f'--customize-hook=cp "$1"/var/cache/apt/archives/*.deb {folder}/archives',
-                (
-                    f"--customize-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG {sys.executable} -I"
-                    f' {program} status "$1"/var/lib/dpkg/status > {folder}/found.json'
-                ),
-                f'--customize-hook=cat "$1"/etc/apt/sources.list > {folder}/sources.found',
+                f"--customize-hook={_INDEXES}",
+                *_out("/var/cache/apt/archives", folder / "archives.tar", "tar-out"),
+                *_out("/kiln-indexes", folder / "indexes.tar", "tar-out"),
+                '--customize-hook=rm -r "$1"/kiln-indexes',
+                *_out("/etc/apt/sources.list", folder / "sources.found"),
             ]
-        options.append(f'--customize-hook=cat "$1"/var/lib/dpkg/status > {folder}/status')
+        options += _out("/var/lib/dpkg/status", folder / "status")
         if self.lock is not None:
-            options.append(
-                f'--customize-hook=cat {folder}/sources.list > "$1"/etc/apt/sources.list'
-            )
+            own = shlex.quote(str(folder / "sources.list"))
+            options.append(f"--customize-hook=upload {own} /etc/apt/sources.list")
         return options, sources
 
     def finish(self, base: Debootstrap, folder: Path) -> None:
         """Check what was installed against the lock, or keep what a new lock needs of it."""
+        status = (folder / "status").read_text("utf-8", "replace")
+        found = package_origins.from_status(status)
         if self.gathers is None:
             if self.lock is not None:
-                status = (folder / "status").read_text("utf-8", "replace")
-                found = [Installed(*one) for one in package_origins.from_status(status)]
-                check("the base", self.lock.base.packages, found)
+                check("the base", self.lock.base.packages, [Installed(*one) for one in found])
             return
-        answer = json.loads((folder / "found.json").read_bytes())
-        packages = known_packages(answer["packages"], self.lock)
+        packages = known_packages(_known(found, folder / "indexes.tar"), self.lock)
         if self.lock is None:
             sources = (folder / "sources.found").read_text("utf-8")
         else:
             sources = self.lock.base.sources
         with self.pool.in_use():
-            for path in sorted((folder / "archives").glob("*.deb")):
-                with path.open("rb") as stream:
-                    self.pool.add(stream)
+            with (folder / "archives.tar").open("rb") as archives:
+                self.pool.add_tar(archives, suffix=".deb")
             self.pool.ensure(packages, base.mirror)
         write_whole(
             self.gathers,
             encode({"packages": [p.as_json() for p in packages], "sources": sources}),
         )
+
+
+# Hooks of mmdebstrap may be run by another user than the one who bakes, who cannot write here, nor
+# read what is private to that one. So what they find goes out by way of mmdebstrap.
+_INDEXES = f"""\
+mkdir "$1"/kiln-indexes && export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG &&
+apt-get indextargets --format {shlex.quote(package_origins.FORMAT)} 'Created-By: Packages' \
+> "$1"/kiln-indexes/targets && n=0 && while IFS='|' read -r file rest; do
+/usr/lib/apt/apt-helper cat-file "$file" > "$1"/kiln-indexes/$n; n=$((n + 1));
+done < "$1"/kiln-indexes/targets"""
+
+
+def _out(inside: str, outside: Path, how: str = "download") -> list[str]:
+    return [f"--customize-hook={how} {inside} {shlex.quote(str(outside))}"]
+
+
+def _known(found: Sequence[tuple[str, str, str]], indexes: Path) -> list[dict[str, Any]]:
+    """Return the packages *found* with what the indexes of a bootstrap say of them."""
+    with tarfile.open(indexes) as archive:
+        files = {
+            member.name.rpartition("/")[2]: stream.read().decode("utf-8", "replace")
+            for member in archive
+            if (stream := archive.extractfile(member)) is not None
+        }
+    targets = package_origins.parts_of(files["targets"])
+    texts = {target[0]: files[str(number)] for number, target in enumerate(targets)}
+    return package_origins.described(found, targets, texts.__getitem__)
+
+
+def _make_readable(folder: Path) -> None:
+    """Let whoever mmdebstrap fetches as read *folder*, whatever the umask was."""
+    folder.chmod(0o755)
+    for top, _folders, files in os.walk(folder / "repository"):
+        Path(top).chmod(0o755)
+        for name in files:
+            Path(top, name).chmod(0o644)
 
 
 def check(where: str, wanted: Iterable[Package], found: Iterable[Installed]) -> None:
@@ -168,6 +198,37 @@ def bring_repository(
     """
     folder = f"/run/kiln/apt/{container}/locked"
     packages = lock.packages if security else lock.layer_packages
+    with _repository(lock, packages, pool=pool, home=home, mirror=mirror) as repository:
+        engine.feed(
+            container,
+            ["/bin/sh", "-c", _UNPACK, "sh", folder, APT_LINK],
+            _tar(repository),
+        )
+    for line in lock.security if security else ():
+        key = line.partition("signed-by=")[2].partition("]")[0]
+        engine.execute(
+            container,
+            ["/bin/sh", "-c", _ADD, "sh", key, line, f"{APT_LINK}/sources.list"],
+        )
+
+
+def pinned_toolkit(lock: Lock, *, pool: Pool, home: Home, mirror: str | None) -> Pinned | None:
+    """Return what the toolkit is to be made of, None when *lock* does not say."""
+
+    def archive() -> bytes:
+        with _repository(lock, lock.toolkit, pool=pool, home=home, mirror=mirror) as repository:
+            return b"".join(_tar(repository))
+
+    if not lock.toolkit:
+        return None
+    return Pinned(made_of(one.as_json() for one in lock.toolkit), APT_LINK, archive)
+
+
+@contextlib.contextmanager
+def _repository(
+    lock: Lock, packages: Sequence[Package], *, pool: Pool, home: Home, mirror: str | None
+) -> Iterator[Path]:
+    """Give a repository of *packages* for a container, and apt's sources that name it there."""
     with tempfile.TemporaryDirectory(prefix="kiln-packages-") as temporary, pool.in_use():
         pool.ensure(packages, mirror)
         repository = Path(temporary) / "repository"
@@ -182,17 +243,7 @@ def bring_repository(
         lines = source_lines(f"file:{APT_LINK}", f"{APT_LINK}/{KEY}", suites, lock.architecture)
         (repository / "sources.list").write_text("".join(f"{line}\n" for line in lines), "utf-8")
         (repository / "sources.list.d").mkdir()
-        engine.feed(
-            container,
-            ["/bin/sh", "-c", _UNPACK, "sh", folder, APT_LINK],
-            _tar(repository),
-        )
-    for line in lock.security if security else ():
-        key = line.partition("signed-by=")[2].partition("]")[0]
-        engine.execute(
-            container,
-            ["/bin/sh", "-c", _ADD, "sh", key, line, f"{APT_LINK}/sources.list"],
-        )
+        yield repository
 
 
 def _tar(folder: Path) -> Iterator[bytes]:
@@ -251,6 +302,12 @@ def _ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
     return answer
 
 
+def toolkit_packages(engine: Engine, container: str) -> tuple[Package, ...]:
+    """Return what the toolkit in a build container was made of."""
+    found = json.loads(engine.execute(container, ["cat", f"{PACKAGES}.json"]).stdout)
+    return known_packages([{**one, "priority": ""} for one in found], None)
+
+
 def take_archives(
     engine: Engine,
     container: str,
@@ -258,13 +315,17 @@ def take_archives(
     *,
     pool: Pool,
     mirror: str | None,
+    folder: str = "",
 ) -> None:
-    """Have the pool hold *packages*, from the build container where it still has them."""
+    """Have the pool hold *packages*, from the build container where it still has them.
+
+    :param folder: where it has them, by default where apt keeps what it downloads.
+    """
     with pool.in_use():
         wanted = [one for one in packages if one.sha256]
         missing = sorted({one.file_name for one in wanted if not pool.has(one.sha256)})
         if missing:
-            folder = f"/run/kiln/apt/{container}/archives"
+            folder = folder or f"/run/kiln/apt/{container}/archives"
             script = 'cd "$1"; shift; for f; do [ -f "$f" ] && echo "$f"; done | tar -cf - -T -'
             chunks = engine.stream(container, ["/bin/sh", "-c", script, "sh", folder, *missing])
             with tempfile.TemporaryFile() as spool:

@@ -145,6 +145,7 @@ def open_image(
             architecture=base.architecture,
             session=session.id,
             say=say,
+            pinned=locks.toolkit_of(shop, definition, locking),
         )
         container = open_container(
             shop.engine,

@@ -28,7 +28,7 @@ class FakeDocker:
     def __init__(self) -> None:
         self.volumes: set[str] = set()
         self.runs: list[Sequence[str]] = []
-        self.answer = Completed(0, b"", b"")
+        self.answer = Completed(0, b"[]", b"")
 
     def __call__(self, argv: Sequence[str], **_given: Any) -> Completed:
         match list(argv[1:3]):
@@ -102,6 +102,6 @@ def test_what_failed_is_said_and_done_again_by_the_next(docker: FakeDocker, tmp_
     ) as failed:
         ensure(docker, tmp_path)
     assert "archive answers" in failed.value.hint
-    docker.answer = Completed(0, b"", b"")
+    docker.answer = Completed(0, b"[]", b"")
     ensure(docker, tmp_path)
     assert len(docker.runs) == 2

@@ -26,7 +26,7 @@ from .ordering import order_matters
 from .search import Outside
 from .survey import Survey
 from .tree import describe, walk
-from .values import NotPlain, Seal, has_order, orders, plain
+from .values import NotPlain, Seal, has_order, orders, plain, texts
 
 
 def layer_inputs(
@@ -42,6 +42,7 @@ def layer_inputs(
     search: Mapping[str, Path] | None = None,
     earlier: Collection[str] = (),
     implied: Collection[str] = (),
+    asked: Collection[str] = (),
     reveal: Reveal | None = None,
 ) -> LayerInputs:
     """Return what a run of *role* depends on.
@@ -59,6 +60,7 @@ def layer_inputs(
     :param earlier: names of the facts that earlier layers set.
     :param implied: names of variables that count although no text mentions them, such as those
         that an action plugin reads by itself.
+    :param asked: words, such as tags, of which the result is to say whether the layer has them.
     :param reveal: decrypts vault texts in role files; without it they make the layer uncacheable.
     :raises DriverError: the role does not exist, a file cannot be read, or a declared input
         names nothing.
@@ -75,7 +77,7 @@ def layer_inputs(
     )
     main = survey.run(role, implied)
     told = _Manifest(survey, variables, environment, seal)
-    return told.result(main, declared, plugin_digest)
+    return told.result(main, declared, plugin_digest, asked)
 
 
 def layer_key(parent_key: str, inputs: LayerInputs, extra: Mapping[str, object]) -> str:
@@ -105,7 +107,11 @@ class _Manifest:
         self._seal = seal
 
     def result(
-        self, main: Role, declared: Sequence[str] | None, plugin_digest: Callable[[str], str]
+        self,
+        main: Role,
+        declared: Sequence[str] | None,
+        plugin_digest: Callable[[str], str],
+        asked: Collection[str],
     ) -> LayerInputs:
         """Put together what was found."""
         notes = self._survey.notes
@@ -154,6 +160,20 @@ class _Manifest:
             ),
             accepted=declared is not None,
             facts=self._facts(),
+            mentioned=frozenset(filter(self._has, asked)),
+        )
+
+    def _has(self, word: str) -> bool:
+        """Whether *word* stands in a text, or in a value that a text may put anywhere."""
+        notes = self._survey.notes
+        return (
+            word in notes.words
+            or any(word in text for text in notes.texts)
+            or any(
+                word in text
+                for name in self._survey.followed
+                for text, _template in texts(self._variables[name].value)
+            )
         )
 
     def _facts(self) -> frozenset[str]:

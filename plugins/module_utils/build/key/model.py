@@ -59,12 +59,14 @@ class LayerInputs:
     :param uncacheable: every line that could not be followed, in the order of path and line.
     :param accepted: the definition declares the layer's inputs, so these lines do not matter.
     :param facts: names that a run of the layer may give a value to, for the layers above.
+    :param mentioned: which of the words that were asked for stand anywhere in its texts.
     """
 
     manifest: Mapping[str, object]
     uncacheable: tuple[Uncacheable, ...]
     accepted: bool = False
     facts: frozenset[str] = frozenset()
+    mentioned: frozenset[str] = frozenset()
 
     @property
     def cacheable(self) -> bool:
