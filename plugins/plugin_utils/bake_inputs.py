@@ -53,6 +53,7 @@ NOT_INPUTS = frozenset(
         "kiln_keep_failed",
         "kiln_move",
         "kiln_network",
+        "kiln_parallel",
         "kiln_plan",
         "kiln_pool_limit",
         "kiln_reason",

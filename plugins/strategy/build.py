@@ -12,6 +12,17 @@ description:
     interpreter that stays alive in the build container for the whole bake, several times as
     quick as starting one for each task. Otherwise each task starts its own, with the same result.
   - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
+  - At most O(kiln_parallel) images are on their way at once; others wait, in the order of bases.
+options:
+  kiln_parallel:
+    description:
+      - How many images are baked at once.
+      - By default C(forks), where it is set (option C(-f), configuration or environment), else two
+        for each processor that the bake may use, because half of a bake is waiting for disks and
+        the network.
+    type: int
+    vars:
+      - name: kiln_parallel
 version_added: 0.1.0
 author: kiln.immutable contributors (@kiln-immutable)
 """
@@ -20,8 +31,11 @@ import os
 from collections import deque
 from typing import Any
 
+from ansible import constants, context
+from ansible.errors import AnsibleError
 from ansible.plugins.strategy.host_pinned import StrategyModule as HostPinned
 from ansible.release import __version__ as core_version
+from ansible.template import Templar
 
 MITOGEN_WORKS_WITH = ((2, 19),)
 """ansible-core releases that a whole bake was tested with under Mitogen."""
@@ -49,15 +63,52 @@ class _Results(deque[Any]):
         return result
 
 
-class _LostHostsFail:
-    """Makes a strategy take lost connections for failures."""
+def builds_at_once(wanted: object, forks: int | None, processors: int) -> int:
+    """Return how many images are baked at once.
+
+    :param wanted: what the variable ``kiln_parallel`` says; None when it is not set.
+    :param forks: Ansible's, None when nobody chose them.
+    """
+    if wanted is None:
+        return forks or 2 * processors
+    text = str(wanted).strip()
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise AnsibleError(f"kiln_parallel is {wanted}; it must be a number of 1 or more.")
+    return int(text)
+
+
+def _chosen_forks() -> int | None:
+    forks = int(context.CLIARGS.get("forks") or 0)
+    _value, origin = constants.config.get_config_value_and_origin("DEFAULT_FORKS")
+    chosen = origin != "default" or forks != constants.DEFAULT_FORKS
+    return forks if forks and chosen else None
+
+
+class _Build:
+    """Makes a strategy take lost connections for failures, and limits the hosts it works on."""
+
+    # What the strategy that this is mixed into has.
+    _loader: Any
+    _variable_manager: Any
+    _workers: list[Any]
 
     def __init__(self, tqm: Any) -> None:
         super().__init__(tqm)  # type: ignore[call-arg]  # a strategy follows in the order of bases
         self._results: deque[Any] = _Results()
 
+    def run(self, iterator: Any, play_context: Any) -> Any:
+        """Run the play; there is one worker for each image on its way."""
+        strategy: Any = super()
+        hosts = strategy.get_hosts_left(iterator)
+        if hosts:
+            variables = self._variable_manager.get_vars(play=iterator._play, host=hosts[0])
+            wanted = Templar(self._loader, variables).template(variables.get("kiln_parallel"))
+            limit = builds_at_once(wanted, _chosen_forks(), len(os.sched_getaffinity(0)))
+            self._workers[:] = [None] * min(limit, len(hosts))
+        return strategy.run(iterator, play_context)
 
-class PlainStrategy(_LostHostsFail, HostPinned):  # type: ignore[misc]  # ansible-core has no hints
+
+class PlainStrategy(_Build, HostPinned):  # type: ignore[misc]  # ansible-core has no hints
     """host_pinned under our name."""
 
 
@@ -73,7 +124,7 @@ if _release(core_version) in MITOGEN_WORKS_WITH and not os.environ.get("KILN_PLA
 
         quicken()
 
-        class MitogenStrategy(_LostHostsFail, ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
+        class MitogenStrategy(_Build, ansible_mitogen.strategy.StrategyMixin, HostPinned):  # type: ignore[misc]
             """host_pinned whose workers reuse a connection's interpreter."""
 
         StrategyModule = MitogenStrategy

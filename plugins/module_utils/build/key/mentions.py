@@ -78,6 +78,16 @@ VOLATILE_FILTERS = {
     "expandvars": "reads the controller's environment",
     "relpath": "depends on the controller's working directory",
 }
+#: Names that a template is given by the machine that renders it.
+OF_RENDERING = {
+    "template_fullpath": "is a place on this machine, used as a value",
+    "template_host": "is the name of the machine that bakes",
+    "template_mtime": "is the time of a file on this machine",
+    "template_path": "is a place on this machine, used as a value",
+    "template_run_date": "reads the clock",
+    "template_uid": "is the user who owns a file on this machine",
+    "lipsum": "draws words at random",
+}
 FILE_TESTS = names(
     "file is_file directory is_dir link is_link exists link_exists is_link_exists mount is_mount "
     "same_file is_same_file vaulted_file"
@@ -90,6 +100,8 @@ _PLAIN_FILTER = r"\s*(?:" + "|".join(sorted(FILTERS - _JUDGED)) + r")\b(?!\s*\.)
 _INTERESTING = re.compile(
     r"\b(?:lookup|query|q|now|hostvars|groups|vars|is|map|select|reject|selectattr|rejectattr|"
     r"include|import|extends|from|strftime|"
+    + "|".join(OF_RENDERING)
+    + "|"
     + "|".join(sorted(CONTEXT))
     + r")\b|ansible_|\|(?!"
     + _PLAIN_FILTER
@@ -229,6 +241,8 @@ def _name(words: Words, index: int) -> Iterator[Finding]:
         yield Hazard("hostvars reads the variables of any host", word.at)
     elif name == "groups":
         yield Hazard("groups reads the inventory", word.at)
+    elif name in OF_RENDERING:
+        yield Hazard(f"{name} {OF_RENDERING[name]}", word.at)
     elif name == "vars":
         literal = after == "[" and _at(words, index + 3) == "]"
         if not (after == "." or (literal and words[index + 2].literal is not None)):
