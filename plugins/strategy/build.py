@@ -29,6 +29,7 @@ author: kiln.immutable contributors (@kiln-immutable)
 
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from ansible import constants, context
@@ -106,6 +107,42 @@ class _Build:
             limit = builds_at_once(wanted, _chosen_forks(), len(os.sched_getaffinity(0)))
             self._workers[:] = [None] * min(limit, len(hosts))
         return strategy.run(iterator, play_context)
+
+
+    def _copy_included_file(self, included_file: Any) -> Any:
+        copied = super()._copy_included_file(included_file)  # type: ignore[misc]
+        if included_file._is_role:
+            # Nothing else is asked when the tasks of a role are read.
+            copied.get_block_list = self._failing_alone(included_file, copied.get_block_list)
+        return copied
+
+    def _load_included_file(self, included_file: Any, *given: Any, **options: Any) -> Any:
+        load = super()._load_included_file  # type: ignore[misc]
+        return self._failing_alone(included_file, load)(included_file, *given, **options)
+
+    def _failing_alone(self, included_file: Any, load: Callable[..., Any]) -> Callable[..., Any]:
+        """Let what cannot be read end the images that wanted it, with a report of theirs.
+
+        Ansible would end the whole run, the images on their way beside them too.
+        """
+
+        def loading(*given: Any, **options: Any) -> Any:
+            try:
+                return load(*given, **options)
+            except AnsibleError as error:
+                where = (error._formatted_source_context or "").partition("\n")[0]
+                message = f"{error.message} {where}".strip()
+                for host in included_file._hosts:
+                    self._variable_manager.set_nonpersistent_facts(
+                        host.name,
+                        {
+                            "ansible_failed_task": {"name": included_file._task.get_name()},
+                            "ansible_failed_result": {"failed": True, "msg": message},
+                        },
+                    )
+                raise AnsibleError(message) from error
+
+        return loading
 
 
 class PlainStrategy(_Build, HostPinned):  # type: ignore[misc]  # ansible-core has no hints
