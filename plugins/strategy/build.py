@@ -108,7 +108,6 @@ class _Build:
             self._workers[:] = [None] * min(limit, len(hosts))
         return strategy.run(iterator, play_context)
 
-
     def _copy_included_file(self, included_file: Any) -> Any:
         copied = super()._copy_included_file(included_file)  # type: ignore[misc]
         if included_file._is_role:

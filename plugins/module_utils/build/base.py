@@ -101,7 +101,10 @@ def _base_manifest(base: Debootstrap | Registry | Archive, architecture: str) ->
     match base:
         case Debootstrap():
             keyring = base.keyring
+            # Left out where it is the default, so that it does not change older keys.
+            expired = {} if base.expired == "refuse" else {"expired": base.expired}
             return {
+                **expired,
                 "kind": "debootstrap",
                 "suite": base.suite,
                 "mirror": base.mirror,
@@ -242,6 +245,13 @@ def _bootstrap(
     return (layer,), epoch, base.suite
 
 
+_EXPIRED = (
+    r"--customize-hook=sed -i -e 's/^deb \[/&check-valid-until=no /;t'"
+    r""" -e 's/^deb /&[check-valid-until=no] /' "$1"/etc/apt/sources.list"""
+)
+"""What the bootstrap was told is for roles too, which ask the same archive."""
+
+
 def bootstrap_command(
     base: Debootstrap,
     architecture: str,
@@ -273,6 +283,8 @@ def bootstrap_command(
     ]
     if base.include:
         argv.append(f"--include={','.join(base.include)}")
+    if base.expired == "accept":
+        argv += ["--aptopt=Acquire::Check-Valid-Until false", _EXPIRED]
     if base.keyring is not None:
         argv.append(f"--keyring={base.keyring}")
     argv += [*options, base.suite, "-", *sources]

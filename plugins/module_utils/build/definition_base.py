@@ -28,6 +28,7 @@ VARIANTS = (
     "debootstrap",
     "standard",
 )
+EXPIRED = ("refuse", "accept")
 _REFERENCE = r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[\w][\w.-]{0,127})?"
 
 
@@ -82,10 +83,11 @@ def _debootstrap(field: Field, source: Source) -> Base | None:
             ),
         )
     keyring = _path_beside(section.get("keyring"), source)
+    expired = wanted.choice(EXPIRED) if (wanted := section.get("expired")) else "refuse"
     section.close()
-    if suite is None or variant is None:
+    if suite is None or variant is None or expired is None:
         return None
-    return Debootstrap(suite, mirror, components, variant, include, keyring)
+    return Debootstrap(suite, mirror, components, variant, include, keyring, expired)
 
 
 def _registry(field: Field, _source: Source) -> Base | None:

@@ -33,6 +33,7 @@ class Debootstrap:
 
     :param mirror: URL of the archive; None leaves the choice to the tool.
     :param keyring: absolute path of the keys that may sign the archive; None is the tool's own.
+    :param expired: ``accept`` takes releases whose time is over, as archives of snapshots have.
     """
 
     kind: ClassVar[str] = "debootstrap"
@@ -43,6 +44,7 @@ class Debootstrap:
     variant: str = "minbase"
     include: tuple[str, ...] = ()
     keyring: Path | None = None
+    expired: str = "refuse"
 
 
 @dataclass(frozen=True, slots=True)

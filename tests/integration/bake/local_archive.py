@@ -58,10 +58,16 @@ class LocalArchive:
         target = self.folder / "dists" / suite / inside
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(index)
+        self.sign(suite)
+
+    def sign(self, suite: str, more: str = "") -> None:
+        """Sign the index of *suite*; its release has the fields *more* too."""
+        inside = "main/binary-amd64/Packages"
+        index = (self.folder / "dists" / suite / inside).read_bytes()
         release = (
             f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: {formatdate(usegmt=True)}\n"
-            "Architectures: amd64\nComponents: main\nSHA256:\n"
-            f" {hashlib.sha256(index.encode()).hexdigest()} {len(index)} {inside}\n"
+            f"{more}Architectures: amd64\nComponents: main\nSHA256:\n"
+            f" {hashlib.sha256(index).hexdigest()} {len(index)} {inside}\n"
         )
         signed = self._gpg("--clearsign", "--digest-algo", "SHA512", given=release.encode())
         (self.folder / "dists" / suite / "InRelease").write_bytes(signed)

@@ -16,7 +16,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.lock_file import read_lock
+from ansible_collections.kiln.immutable.plugins.module_utils.build.package_archive import (
+    Signer,
+    make_repository,
+)
 from ansible_collections.kiln.immutable.tests.integration.bake.local_archive import (
+    KEYRING,
     LocalArchive,
     base_archive,
 )
@@ -38,12 +46,12 @@ class Locked:
     def path(self) -> Path:
         return Path(self.team.images, f"{self.name}.lock.yml")
 
-    def define(self, *packages: str) -> None:
-        """Define the image with a role that installs *packages*."""
+    def define(self, *packages: str, before: str = "") -> None:
+        """Define the image with a role that does *before* and installs *packages*."""
         names = ", ".join(packages)
         role = self.team.role(
             "app",
-            "- name: Install\n  ansible.builtin.apt:\n"
+            f"{before}- name: Install\n  ansible.builtin.apt:\n"
             f"    name: [{names}]\n    update_cache: true\n",
         )
         self.team.image(self.name, role, base=self.base)
@@ -72,12 +80,19 @@ def archive(tmp_path: Path, docker: Callable[..., str]) -> Iterator[LocalArchive
 
 
 @pytest.fixture
-def locked(team: Any, archive: LocalArchive, tmp_path: Path) -> Locked:
-    """Return a team with one image and its lock."""
+def unlocked(team: Any, archive: LocalArchive, tmp_path: Path) -> Locked:
+    """Return a team with one image without a lock."""
     tar = tmp_path / "base.tar"
     digest = base_archive(team.home, archive, tar)
     made = Locked(team, archive, team.name(), {"archive": {"path": str(tar), "digest": digest}})
     made.define("alpha", "beta")
+    return made
+
+
+@pytest.fixture
+def locked(unlocked: Locked) -> Locked:
+    """Return the same with a lock."""
+    team, made = unlocked.team, unlocked
     refreshed = team.refresh()
     assert made.versions() == {"alpha": "1.0", "beta": "1.0"}
     assert re.search(r"alpha +- +1\.0 +kiln\n", refreshed.output)
@@ -86,26 +101,55 @@ def locked(team: Any, archive: LocalArchive, tmp_path: Path) -> Locked:
     return made
 
 
-def test_a_lock_is_baked_to_the_same_bytes_without_mirror_and_network(
-    locked: Locked, second_home: Path
+ADDED = """\
+- name: Add a source
+  ansible.builtin.apt_repository:
+    repo: "deb [signed-by=/{keyring}] {url} extra main"
+    filename: extra
+    update_cache: false
+- name: Add another
+  ansible.builtin.deb822_repository:
+    name: more
+    uris: "{url}"
+    suites: more
+    components: main
+    signed_by: /{keyring}
+"""
+
+
+def test_a_lock_is_baked_to_the_same_bytes_without_mirror_network_and_toolkit(
+    unlocked: Locked, second_home: Path, docker: Callable[..., str]
 ) -> None:
-    team, name = locked.team, locked.name
-    locked.archive.publish("kiln", {"alpha": "2.0", "beta": "2.0"})
-    locked.archive.close()
-    team.bake(*OFF)
+    team, name, archive = unlocked.team, unlocked.name, unlocked.archive
+    archive.publish("extra", {"delta": "1.0"})
+    archive.publish("more", {"epsilon": "1.0"})
+    sources = ADDED.format(keyring=KEYRING, url=archive.url)
+    unlocked.define("alpha", "delta", "epsilon", before=sources)
+    team.bake()
     first = team.version(name)["index"]
-    assert team.cat(name, "/srv/alpha") == "1.0"
+    team.refresh()
+    archive.publish("kiln", {"alpha": "2.0"})
+    archive.publish("extra", {"delta": "2.0"})
+    archive.close()
+    baked = team.bake(*OFF)
+    assert baked.layers_run == ["app", "seal"]
+    # What a lock pins it changes in nothing else, the sources that roles add included.
+    assert team.numbers(name) == ["1.0.1"]
+    assert team.cat(name, "/etc/apt/sources.list.d/extra.list").endswith("extra main")
     again = team.bake(*OFF)
     assert f"{name} 1.0.1: nothing to do." in again.output
-    anew = team.bake(*OFF, "-e", "kiln_refresh=true")
-    assert anew.layers_run == ["app", "seal"]
-    assert team.numbers(name) == ["1.0.1"]
     shutil.copytree(team.home / "pool", second_home / "pool")
     shutil.rmtree(second_home / "pool" / "locks")
+    # A machine whose toolkit was made of other packages, or that has none.
+    (note,) = (second_home / "cache" / "toolkits").iterdir()
+    note.write_text("sha256:" + "0" * 64)
     team.home = second_home
     other = team.bake(*OFF)
+    assert "Making the toolkit for bookworm" in other.output
     assert other.layers_run == ["app", "seal"]
     assert team.version(name)["index"] == first
+    volumes = docker("volume", "ls", "--quiet").split()
+    assert any(volume.startswith(f"{note.name}-") for volume in volumes)
 
 
 def test_a_damaged_package_is_refused_and_fetched_again(locked: Locked) -> None:
@@ -187,15 +231,66 @@ def test_the_pool_gives_up_what_no_version_needs(locked: Locked) -> None:
     assert "kiln_pool_limit is much, which is no size." in failed.output
 
 
-def test_a_bootstrapped_base_is_made_again_without_its_mirror(team: Any) -> None:
+def test_a_bootstrapped_base_is_made_again_without_its_mirror(
+    team: Any, archive: LocalArchive
+) -> None:
     name = team.name()
     team.image(name, team.file_role())
+    team.bake()
+    first = team.version(name)["index"]
     team.refresh()
-    lock = yaml.safe_load(Path(team.images, f"{name}.lock.yml").read_text())
+    path = Path(team.images, f"{name}.lock.yml")
+    lock = yaml.safe_load(path.read_text())
     assert {"apt", "dpkg"} <= {package["name"] for package in lock["base"]["packages"]}
+    assert {"python3-apt", "libc6"} <= {package["name"] for package in lock["toolkit"]}
+    assert all(package["sha256"] for package in lock["toolkit"])
     team.bake(*OFF, **DEAD)
     assert team.cat(name, "/etc/apt/sources.list") == lock["base"]["sources"].rstrip("\n")
-    first = team.version(name)["index"]
-    team.bake(*OFF, "-e", "kiln_refresh=true", **DEAD)
     assert team.numbers(name) == ["1.0.1"]
     assert team.version(name)["index"] == first
+    children(team, name)
+    snapshot(team, archive, path)
+
+
+def children(team: Any, parent: str) -> None:
+    """An image on a locked one: without a lock of its own, and with one."""
+    child = team.name("child")
+    team.image(child, team.file_role("more"), base={"image": parent})
+    team.bake(*OFF, **DEAD)
+    first = team.version(child)["index"]
+    team.refresh()
+    lock = yaml.safe_load(Path(team.images, f"{child}.lock.yml").read_text())
+    assert lock["base"] == {"kind": "image"}
+    team.bake(*OFF, **DEAD)
+    assert team.numbers(child) == ["1.0.1"]
+    assert team.version(child)["index"] == first
+
+
+def snapshot(team: Any, archive: LocalArchive, lock: Path) -> None:
+    """A mirror whose releases have expired, as those of an archive of snapshots have."""
+    home = Home(team.home)
+    name = team.name("snapshot")
+    packages = read_lock(load(lock.with_name(lock.name.replace(".lock.yml", ".yml"))))
+    assert packages is not None
+    make_repository(
+        archive.folder / "tree",
+        packages.base.packages,
+        find=lambda sha256: home.root / "pool" / "sha256" / sha256,
+        architecture="amd64",
+        epoch=packages.base.epoch,
+        signer=Signer(home),
+        suite="bookworm",
+    )
+    (archive.folder / "tree" / "dists" / "bookworm").rename(archive.folder / "dists" / "bookworm")
+    for package in (archive.folder / "tree" / "pool").iterdir():
+        package.rename(archive.folder / "pool" / package.name)
+    archive.sign("bookworm", "Valid-Until: Sat, 01 Aug 2020 00:00:00 UTC\n")
+    key = archive.folder / "key.gpg"
+    key.write_bytes(archive.key)
+    base = {"suite": "bookworm", "mirror": archive.url, "keyring": str(key)}
+    shutil.rmtree(team.images)
+    team.image(name, base={"debootstrap": base})
+    assert "mmdebstrap could not bootstrap" in team.bake(ends=2).output
+    team.image(name, base={"debootstrap": {**base, "expired": "accept"}})
+    team.bake()
+    assert "[check-valid-until=no" in team.cat(name, "/etc/apt/sources.list")

@@ -133,6 +133,7 @@ base:
     variant: essential
     include: [ca-certificates, g++, "libc6:i386"]
     keyring: keys/archive.gpg
+    expired: accept
 """,
     )
 
@@ -143,6 +144,7 @@ base:
         "essential",
         ("ca-certificates", "g++", "libc6:i386"),
         tmp_path / "keys" / "archive.gpg",
+        "accept",
     )
 
 
