@@ -16,7 +16,7 @@ from ..core.files import sync_directory
 from ..oci.damage import examine
 from ..oci.layout import Layout
 from ..oci.references import Closure, closure
-from .record_files import RecordFile, record_files
+from .record_files import RecordFile, lock_notes, record_files
 from .records import Cache
 
 
@@ -125,6 +125,11 @@ def look(
     problems = [
         Problem("blob", digest, why, tuple(sorted(by))) for digest, (why, by) in needs.items()
     ]
+    for path, flaw in lock_notes(cache).items():
+        if flaw is not None:
+            unusable[path] = flaw
+            note = f"{path.parent.name} {path.stem[:12]}"
+            problems.append(Problem("record", note, f"({path}) is of no use: {flaw}"))
     problems += [
         Problem("record", record.label, f"({record.path}) is of no use: {record.flaw}")
         for record in records

@@ -20,7 +20,7 @@ from typing import Any
 from ..core.errors import DriverError
 from ..core.files import sync_directory
 from ..oci.references import closure
-from .record_files import RecordFile, half_written, record_files, unclaimed_uses
+from .record_files import RecordFile, half_written, lock_notes, record_files, unclaimed_uses
 from .records import Cache
 
 DAY = 86400.0
@@ -124,8 +124,9 @@ def plan_collection(
         if digest not in kept:
             path = layout.path(digest)
             removals.append(Removal("blob", path, digest, path.stat().st_size))
-    # What a layer lists is read again when somebody asks, so its age is enough to go by.
-    for path in sorted([*layout.quarantine.glob("*"), *layout.listings.glob("*")]):
+    # What a layer lists, or a lock says, is read again when somebody asks: age is enough to go by.
+    aging = [*layout.quarantine.glob("*"), *layout.listings.glob("*"), *lock_notes(cache)]
+    for path in sorted(aging):
         if now - path.stat().st_mtime >= days * DAY:
             removals.append(_leftover(path))
     return removals

@@ -56,6 +56,23 @@ def half_written(cache: Cache) -> list[Path]:
     return sorted(cache.root.glob("*/.*.partial"))
 
 
+def lock_notes(cache: Cache) -> dict[Path, str | None]:
+    """Return what was noted of locks and of the packages of bases, and why each is of no use.
+
+    Both are made again when they are not there: the first from the lock, the second by a refresh.
+    """
+    wanted = {"locks": {"base", "layers"}, "base-packages": {"packages", "sources"}}
+    found: dict[Path, str | None] = {}
+    for folder, names in wanted.items():
+        for path in sorted((cache.root / folder).glob("[!.]*.json")):
+            try:
+                document = json.loads(path.read_bytes())
+                found[path] = None if names <= set(document) else "it lacks what it is to note"
+            except (ValueError, TypeError) as error:
+                found[path] = f"it cannot be read: {error}"
+    return found
+
+
 def unclaimed_uses(cache: Cache) -> list[Path]:
     """Return the notes of use whose records are gone."""
     return [

@@ -30,6 +30,9 @@ PATIENCE = 120.0
 _DYING, _WORKING = 1.0, 10.0
 """Seconds to wait for Git's own lock: of a program without its parent, and of a user's."""
 
+_MARGIN = 3600.0
+"""Seconds by which a lock must be older than the machine's start; clocks are set at that time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -234,6 +237,9 @@ class Transactions:
                 place = self.git.root / name
                 place.with_name(f".{place.name}.partial").unlink(missing_ok=True)
             self._finish(note["branch"], note["new"], paths)
+        elif _older_than_machine(lock):
+            # Of a Git that a loss of power ended: none that runs can have made it.
+            lock.unlink(missing_ok=True)
         elif not self._unlocked(lock, _WORKING):
             raise DriverError(
                 f"Somebody works on the catalog with Git: {lock} is there.",
@@ -260,3 +266,14 @@ class Transactions:
     @property
     def _note(self) -> Path:
         return self.git.folder / "kiln.pending"
+
+
+def _older_than_machine(lock: Path) -> bool:
+    """Whether *lock* was made before this machine was started, with a margin for its clock."""
+    try:
+        made = lock.stat().st_mtime
+        status = Path("/proc/stat").read_text("ascii")
+    except OSError:
+        return False
+    started = next((line for line in status.splitlines() if line.startswith("btime ")), "btime 0")
+    return made + _MARGIN < int(started.split()[1])

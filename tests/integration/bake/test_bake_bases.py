@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 Docker = Callable[..., str]
 
@@ -151,6 +152,14 @@ def test_an_image_of_a_registry_is_a_base(
         assert team.cat(name, "/srv/app") == "one"
         assert team.cat(name, "/srv/warm") == "one"
         assert f"{name} 1.0.1: nothing to do." in team.bake().output
+        team.refresh()
+        lock = yaml.safe_load((team.images / f"{name}.lock.yml").read_text())
+        digest = reference.partition("@")[2]
+        assert lock["base"] == {"kind": "registry", "digest": digest}
+        assert lock["toolkit"]
+        docker("image", "rm", reference, check=False)
+        team.bake("-e", "kiln_network=none")
+        assert team.numbers(name) == ["1.0.1"]
     finally:
         docker("image", "rm", reference, check=False)
 

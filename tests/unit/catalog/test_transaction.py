@@ -215,6 +215,17 @@ def test_a_lock_that_a_dead_process_left_is_taken_away(shelf: Any) -> None:
     assert shelf.git(catalog, "status", "--porcelain") == ""
 
 
+def test_a_lock_from_before_the_machine_started_is_taken_away(shelf: Any) -> None:
+    catalog = shelf.catalog()
+    write(catalog, "a.yml", "one\n")
+    lock = catalog.root / ".git" / "index.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    write(catalog, "a.yml", "two\n")
+    assert not lock.exists()
+    assert (catalog.root / "a.yml").read_text() == "two\n"
+
+
 def promote_one(folder: Path, remote: str, number: int) -> str:
     catalog = Catalog(folder / f"machine{number}", remote=remote)
     wanted = Promotion("web", f"reason {number}", version=f"1.0.{number}", channel="dev")

@@ -130,6 +130,19 @@ def test_a_record_that_cannot_be_read_is_dropped(made: Any, content: str) -> Non
     assert look(made.cache, {}).problems == ()
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"base": "x"}', "7"])
+def test_a_note_of_a_lock_that_cannot_be_read_is_dropped(made: Any, content: str) -> None:
+    note = made.cache.root / "locks" / "abc.json"
+    note.parent.mkdir(parents=True)
+    note.write_text('{"base": "sha256:1", "layers": "sha256:2"}')
+    assert look(made.cache, made.versions).problems == ()
+    note.write_text(content)
+    findings = look(made.cache, made.versions)
+    assert [problem.subject for problem in findings.problems] == ["locks abc"]
+    repair(made.cache, findings)
+    assert not note.exists()
+
+
 def test_a_record_that_names_another_key_is_dropped(made: Any) -> None:
     one, other = made.layer("app", "one"), made.layer("app", "two")
     path = made.cache.record_path("layers", one.key)

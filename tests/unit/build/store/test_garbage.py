@@ -170,6 +170,16 @@ def test_listings_of_layers_go_when_they_are_old(made: Any) -> None:
     assert labels(plan(made, days=1)) == ["leftover abc"]
 
 
+def test_notes_of_locks_go_when_they_are_old(made: Any) -> None:
+    for folder in ("locks", "base-packages"):
+        note = made.cache.root / folder / "abc.json"
+        note.parent.mkdir(parents=True)
+        note.write_text("{}")
+        os.utime(note, (NOW - 86400, NOW - 86400))
+    assert plan(made) == []
+    assert labels(plan(made, days=1)) == ["leftover abc.json", "leftover abc.json"]
+
+
 @pytest.mark.parametrize("part", ["index", "manifest"])
 @pytest.mark.parametrize("how", ["missing", "damaged"])
 def test_nothing_goes_when_it_is_not_known_what_a_version_needs(

@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bakes beside each other: of one image twice, and of several images with a limit."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+
+def test_of_two_bakes_at_the_same_moment_one_waits_and_reuses(team: Any) -> None:
+    name = team.name()
+    team.image(name, team.file_role())
+    with team.start() as first:
+        second = team.bake()
+        assert first.wait(240) == 0
+    outputs = [(team.folder / "output").read_text(), second.output]
+    assert sum("Another bake has the same images" in output for output in outputs) == 1
+    captured = [re.findall(r"^TASK \[Capture the layer", one, re.MULTILINE) for one in outputs]
+    assert sorted(map(len, captured)) == [0, 2]
+    assert team.numbers(name) == ["1.0.1"]
+    assert "problems: 0" in team.play("playbooks/fsck.yml").output
+
+
+def test_one_at_a_time_and_a_role_that_cannot_be_read_ends_its_own_image_alone(team: Any) -> None:
+    names = [team.name(stem) for stem in ("a", "b", "c")]
+    good = team.file_role()
+    team.image(names[0], good)
+    team.image(names[1], team.role("torn", "- name: Torn\n  ansible.builtin.debug:\n    msg: 'x\n"))
+    team.image(names[2], {"role": good, "vars": {"app_text": "c"}})
+    run = team.bake("-e", "kiln_parallel=1", "--skip-tags", "nobody-has-this", ends=2)
+    (told,) = re.findall(r"^YAML parsing failed.*$", run.output, re.MULTILINE)
+    assert f"{team.folder}/roles/torn/tasks/main.yml:" in told
+    assert f"{names[1]} was not baked." in run.output
+    assert [team.numbers(name) for name in names] == [["1.0.1"], [], ["1.0.1"]]
+    # The work on one image begins when that on the one before has ended.
+    play = run.output.partition("PLAY [Bake the layers]")[2].partition("PLAY [")[0]
+    hosts = re.findall(r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", play, re.M)
+    order = [one for one, _same in itertools.groupby(a or b for a, b in hosts)]
+    assert order == names
+    # Which tags are skipped that no role has is no reason to run a layer again.
+    again = team.bake("--check", ends=0)
+    assert {name for name in names if f"{name} 1.0.1: nothing to do." in again.output} == {
+        names[0],
+        names[2],
+    }
