@@ -9,6 +9,10 @@ import itertools
 import re
 from typing import Any
 
+RESULT = re.compile(
+    r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", flags=re.MULTILINE
+)
+
 
 def test_of_two_bakes_at_the_same_moment_one_waits_and_reuses(team: Any) -> None:
     name = team.name()
@@ -37,7 +41,9 @@ def test_one_at_a_time_and_a_role_that_cannot_be_read_ends_its_own_image_alone(t
     assert [team.numbers(name) for name in names] == [["1.0.1"], [], ["1.0.1"]]
     # The work on one image begins when that on the one before has ended.
     play = run.output.partition("PLAY [Bake the layers]")[2].partition("PLAY [")[0]
-    hosts = re.findall(r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", play, re.M)
+    hosts = re.findall(
+        r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", play, re.MULTILINE
+    )
     order = [one for one, _same in itertools.groupby(a or b for a, b in hosts)]
     assert order == names
     # Which tags are skipped that no role has is no reason to run a layer again.
