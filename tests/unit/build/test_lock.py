@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build import lock_file
 from ansible_collections.kiln.immutable.plugins.module_utils.build.base import base_key
 from ansible_collections.kiln.immutable.plugins.module_utils.build.chain import base_chain_key
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
@@ -16,6 +17,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_mo
     Debootstrap,
     Definition,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import Source
 from ansible_collections.kiln.immutable.plugins.module_utils.build.lock import (
     Change,
     Installed,
@@ -64,6 +66,7 @@ LOCK = Lock(
     ),
     ("deb [signed-by=/k.gpg] http://mirror.example.org/security bookworm-security main",),
     {"nginx": (package("nginx", "1.22~rc1-9+b1"), Package(Installed("own", "3", "amd64")))},
+    (package("python3"),),
 )
 
 
@@ -131,6 +134,29 @@ def test_digests_are_of_what_is_installed_and_not_of_how_it_is_written(
         "# ours\n" + text.replace("mirror.example.org/debian/pool", "x/pool")
     )
     assert lock_digests(definition, notes) == first
+
+
+def test_a_lock_whose_bytes_are_known_is_not_parsed(
+    definition: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    read = lock_file.read_source
+
+    def counting(path: Path, shown: str) -> Source:
+        parsed.append(path.read_bytes())
+        return read(path, shown)
+
+    monkeypatch.setattr(lock_file, "read_source", counting)
+    lock_path(definition).write_text(render_lock("web", LOCK))
+    for _time in range(3):
+        assert lock_digests(definition, tmp_path / "notes") == LOCK.digests
+    assert len(parsed) == 1
+
+
+def test_the_toolkit_is_pinned_and_no_part_of_keys() -> None:
+    without = dataclasses.replace(LOCK, toolkit=())
+    assert without.digests == LOCK.digests
+    assert render_lock("web", without) != render_lock("web", LOCK)
 
 
 def test_a_damaged_note_of_a_lock_is_made_anew(definition: Definition, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
 from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
 from ansible_collections.kiln.immutable.plugins.module_utils.build.toolkit import (
+    Pinned,
     ensure_toolkit,
+    made_of,
     toolkit_volume,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.core.command import Completed
@@ -105,3 +108,42 @@ def test_what_failed_is_said_and_done_again_by_the_next(docker: FakeDocker, tmp_
     docker.answer = Completed(0, b"[]", b"")
     ensure(docker, tmp_path)
     assert len(docker.runs) == 2
+
+
+def pinned(docker: FakeDocker, home: Path, digest: str) -> str:
+    return ensure_toolkit(
+        Engine(docker),
+        Home(home),
+        image="a-base",
+        suite="bookworm",
+        architecture="amd64",
+        session="5e55",
+        say=lambda _text: None,
+        pinned=Pinned(digest, "/run/kiln/locked", lambda: b"a repository"),
+    )
+
+
+def test_a_lock_takes_the_toolkit_that_is_made_of_its_packages(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
+    packages = [{"name": "python3", "version": "3", "architecture": "all", "sha256": "0" * 64}]
+    docker.answer = Completed(0, json.dumps(packages).encode(), b"")
+    ensure(docker, tmp_path)
+    assert pinned(docker, tmp_path, made_of(packages)) == VOLUME
+    assert len(docker.runs) == 1
+
+
+def test_a_lock_has_another_made_without_a_network(docker: FakeDocker, tmp_path: Path) -> None:
+    ensure(docker, tmp_path)
+    volume = pinned(docker, tmp_path, "sha256:" + "ab" * 32)
+    assert volume == f"{VOLUME}-abababababab"
+    argv = docker.runs[-1]
+    assert argv[argv.index("--network") + 1] == "none"
+    assert argv[-1] == "/run/kiln/locked"
+    assert ensure(docker, tmp_path) == VOLUME
+
+
+def test_what_a_toolkit_is_made_of_has_no_order() -> None:
+    one, two = ({"name": name, "version": "1", "sha256": "0"} for name in "ab")
+    assert made_of([one, two]) == made_of([two, one])
+    assert made_of([one]) != made_of([one, two]) != made_of([one, {**two, "sha256": "1"}])
