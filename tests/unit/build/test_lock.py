@@ -9,7 +9,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from ansible_collections.kiln.immutable.plugins.module_utils.build import lock_file
 from ansible_collections.kiln.immutable.plugins.module_utils.build.base import base_key
 from ansible_collections.kiln.immutable.plugins.module_utils.build.chain import base_chain_key
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
@@ -17,7 +16,10 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_mo
     Debootstrap,
     Definition,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import Source
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import (
+    Source,
+    read_source,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.lock import (
     Change,
     Installed,
@@ -140,13 +142,12 @@ def test_a_lock_whose_bytes_are_known_is_not_parsed(
     definition: Definition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[bytes] = []
-    read = lock_file.read_source
 
     def counting(path: Path, shown: str) -> Source:
         parsed.append(path.read_bytes())
-        return read(path, shown)
+        return read_source(path, shown)
 
-    monkeypatch.setattr(lock_file, "read_source", counting)
+    monkeypatch.setattr(f"{read_lock.__module__}.read_source", counting)
     lock_path(definition).write_text(render_lock("web", LOCK))
     for _time in range(3):
         assert lock_digests(definition, tmp_path / "notes") == LOCK.digests
