@@ -41,6 +41,8 @@ TEST_PROGRAMS = {
     "podman": "podman",
     "shellcheck": "shellcheck",
     "skopeo": "skopeo",
+    "ssh-keygen": "openssh-client",
+    "systemd-analyze": "systemd",
     "umoci": "umoci",
 }
 PROGRAMS = {"bake": BAKE_PROGRAMS, "test": {**BAKE_PROGRAMS, **TEST_PROGRAMS}}
