@@ -80,9 +80,16 @@ class CatalogAction(BakeAction):
 
     def judge(self, task_vars: Mapping[str, Any]) -> Judge:
         """What evaluates the policies of channels; that nothing is revoked is seen to anyway."""
-        from .judging import channel_judge  # noqa: PLC0415  # loads the verifiers
 
-        return channel_judge(self.shop(task_vars), self.catalog(task_vars))
+        def judge(version: Version, channel: str, policy: Mapping[str, Any]) -> Sequence[str]:
+            if not policy:
+                return ()
+            from .judging import channel_judge  # noqa: PLC0415  # loads the verifiers
+
+            whole = channel_judge(self.shop(task_vars), self.catalog(task_vars))
+            return whole(version, channel, policy)
+
+        return judge
 
     def pulled(self, catalog: Catalog, wanted: bool = True) -> list[str]:
         """Take over what the team's remote has; return warnings when it cannot be reached.
@@ -138,8 +145,8 @@ class CatalogAction(BakeAction):
         from ..module_utils.oci.registry.client import connect  # noqa: PLC0415
         from ..module_utils.oci.registry.name import Repository  # noqa: PLC0415
 
-        access = self.registry_access(task_vars)
-        return connect(Repository.parse(str(place)).child(image), access)
+        repository = Repository.parse(str(place)).child(image)
+        return connect(repository, self.registry_access(task_vars))
 
     def _follow_registry(
         self, image: str, wanted: Mapping[str, Version | None], task_vars: Mapping[str, Any]
