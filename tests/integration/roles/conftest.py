@@ -36,12 +36,13 @@ def start_container(checkout: Path) -> StartContainer:
 
     It takes options of docker run and gives the container's name.
     """
-    if not docker("image", "ls", "--quiet", IMAGE):
-        script = checkout / "molecule" / "shared" / "base_image.sh"
-        subprocess.run([str(script), "bookworm", IMAGE], check=True)
 
     @contextlib.contextmanager
     def start(*options: str, image: str = IMAGE) -> Iterator[str]:
+        base, _colon, release = image.partition(":")
+        if base == IMAGE.partition(":")[0] and not docker("image", "ls", "--quiet", image):
+            script = checkout / "molecule" / "shared" / "base_image.sh"
+            subprocess.run([str(script), release, image], check=True)
         name = f"kiln-roles-{uuid.uuid4().hex[:8]}"
         docker("run", "--detach", "--init", "--name", name, *options, image, "sleep", "1h")
         try:
@@ -98,7 +99,7 @@ class Playbook:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=600,
         )
         return Outcome(done.returncode, " ".join((done.stdout + done.stderr).split()))
 
@@ -115,6 +116,12 @@ class Playbook:
             variables={"molecule_yml": {}},
             environment={"MOLECULE_FILE": str(scenario)},
         )
+
+
+@pytest.fixture(scope="session")
+def run_plays() -> Callable[[Path], Playbook]:
+    """Return what makes a runner of plays in a directory, for fixtures of a module."""
+    return Playbook
 
 
 @pytest.fixture

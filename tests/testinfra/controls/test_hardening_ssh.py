@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 testinfra_hosts = ["ansible://as_root"]
 
-KEX = {"mlkem768x25519-sha256", "sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"}
+KEX = {"mlkem768x25519-sha256", "sntrup761x25519-sha512@openssh.com"}
 CIPHERS = {"aes256-gcm@openssh.com", "aes256-ctr"}
 MACS = {"hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com"}
 KEYS = {"ssh-ed25519", "sk-ssh-ed25519@openssh.com", "rsa-sha2-512", "rsa-sha2-256"}
@@ -18,7 +18,9 @@ WARNING = "Authorized users only. All activity may be monitored and reported."
 
 def server(host: Host, name: str) -> str:
     """Return the value that sshd takes for *name*: the first, by the order of its files."""
-    return first(host, "cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config", name)
+    return first(
+        host, "cat $(ls /etc/ssh/sshd_config.d/*.conf 2>/dev/null) /etc/ssh/sshd_config", name
+    )
 
 
 def client(host: Host, name: str) -> str:
@@ -123,7 +125,7 @@ def test_no_x11(host: Host) -> None:
 
 
 def test_log_level(host: Host) -> None:
-    assert server(host, "LogLevel") == "VERBOSE"
+    assert server(host, "LogLevel") in ("INFO", "VERBOSE")
 
 
 def test_login_grace(host: Host) -> None:
@@ -183,7 +185,7 @@ def test_client_no_agent(host: Host) -> None:
 
 
 def test_config_mode(host: Host) -> None:
-    found = host.check_output("stat -c '%a %U %G' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*")
+    found = host.check_output("find /etc/ssh/sshd_config* -type f -printf '%m %u %g\\n'")
     assert set(found.splitlines()) == {"600 root root"}
 
 
