@@ -131,16 +131,21 @@ def test_ansible_local_passes_in_its_staging_directory(playbook: Any, tmp_path: 
 
 
 @pytest.fixture
-def chroot(playbook: Any, start_container: Any, tmp_path: Path) -> Iterator[Any]:
-    """Return a runner of plays that knows the connection, and the directory of another root."""
+def chroot_connection(playbook: Any) -> None:
+    """Have plays know the connection."""
     here = Path(__file__).parent
     shutil.copytree(here / "connection_plugins", playbook.directory / "connection_plugins")
+
+
+@pytest.fixture
+def root(start_container: Any, tmp_path: Path) -> Iterator[Path]:
+    """Return a directory that can be the root of a shell."""
     root = tmp_path / "root"
     root.mkdir()
     with start_container() as name:
         command = (
             f"docker export {name} | tar -x -C {root} --no-same-owner "
-            "bin lib64 usr/bin usr/lib64 usr/lib/x86_64-linux-gnu"
+            "bin lib lib64 usr/bin usr/lib64 usr/lib/x86_64-linux-gnu"
         )
         subprocess.run(["sh", "-c", command], check=True)
     (root / "dev").mkdir()
@@ -149,13 +154,15 @@ def chroot(playbook: Any, start_container: Any, tmp_path: Path) -> Iterator[Any]
     shutil.rmtree(root)
 
 
-def test_a_chroot_passes(playbook: Any, chroot: Path) -> None:
-    variables = {"ansible_connection": "chroot", "ansible_host": str(chroot)}
+@pytest.mark.usefixtures("chroot_connection")
+def test_a_chroot_passes(playbook: Any, root: Path) -> None:
+    variables = {"ansible_connection": "chroot", "ansible_host": str(root)}
     outcome = playbook("root", PLAY, variables=variables)
     assert passed(outcome), outcome.text
 
 
-def test_a_chroot_into_the_controller_s_own_root_is_refused(playbook: Any, chroot: Path) -> None:
+@pytest.mark.usefixtures("chroot_connection")
+def test_a_chroot_into_the_controller_s_own_root_is_refused(playbook: Any) -> None:
     variables = {"ansible_connection": "chroot", "ansible_host": "/"}
     outcome = playbook("root", PLAY, variables=variables)
     assert refused(outcome), outcome.text
