@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..module_utils.build.definition_model import Definition
@@ -13,17 +14,31 @@ from ..module_utils.report.controls_model import Control
 from ..module_utils.report.waived import check_waivers
 from .bake_inputs import RoleFinder, layer_specs
 
+_INCLUDED = re.compile(r"(?:include|import)_role:\s+name: *([\w.]+)\s")
+
 
 def image_controls(definition: Definition, playbook_folder: Path) -> tuple[Control, ...]:
-    """Return the controls of the roles in the layers of *definition*, in their order."""
+    """Return the controls of the roles in the layers of *definition*, included ones too."""
     find = RoleFinder(playbook_folder)
-    folders = [spec.role_path or find(spec.role, None) for spec in layer_specs(definition)]
+    found: dict[Path, None] = {}
+    for spec in layer_specs(definition):
+        _follow(spec.role_path or find(spec.role, None), find, found)
     return tuple(
         control
-        for folder in dict.fromkeys(folders)
+        for folder in found
         if (folder / CONTROLS_FILE).is_file()
         for control in load_role_controls(folder)
     )
+
+
+def _follow(folder: Path, find: RoleFinder, found: dict[Path, None]) -> None:
+    """Add *folder* to *found*, and the roles that its tasks include by name."""
+    if folder in found:
+        return
+    found[folder] = None
+    for tasks in sorted(folder.glob("tasks/*.yml")):
+        for name in _INCLUDED.findall(tasks.read_text("utf-8")):
+            _follow(find(name, folder), find, found)
 
 
 def refuse_unknown_waivers(definition: Definition, playbook_folder: Path) -> None:

@@ -23,6 +23,7 @@ from ansible_collections.kiln.immutable.tests.integration.controls.undoing impor
     check,
     kept,
 )
+from ansible_collections.kiln.immutable.tests.testinfra.image_roles import roles_in
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,7 +51,7 @@ def release_of(definition: Definition) -> str:
 
 def controls_of(definition: Definition) -> list[Control]:
     """Return the controls that an image of *definition* is to hold to."""
-    roles = {layer.role.rpartition(".")[2] for layer in definition.layers} | {"seal"}
+    roles = roles_in(definition)
     waived = {waiver.control for waiver in definition.waivers}
     return [
         control

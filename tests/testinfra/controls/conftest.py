@@ -23,6 +23,7 @@ from ansible_collections.kiln.immutable.tests.testinfra.container_shell import (
     ContainerShell,
     open_host,
 )
+from ansible_collections.kiln.immutable.tests.testinfra.image_roles import roles_in
 from testinfra.host import Host
 
 HERE = Path(__file__).resolve().parent
@@ -72,7 +73,7 @@ def roles_of(config: pytest.Config) -> set[str] | None:
     if asked := config.getoption("roles"):
         return set(asked.split(","))
     if path := config.getoption("definition"):
-        return {layer.role.rpartition(".")[2] for layer in load(path).layers} | {"seal"}
+        return roles_in(load(path))
     return None
 
 
