@@ -46,7 +46,8 @@ class ActionModule(BakeAction):
         parent = _parent_version(shop, session, catalog, sealed)
 
         def make(number: VersionNumber) -> Version:
-            return _version(sealed, number, parent, lock)
+            signed_by = () if signer is None else (signer.public.fingerprint,)
+            return _version(sealed, number, parent, lock, signed_by)
 
         version, is_new = catalog.record(
             image, sealed.definition.series, sealed.image.index.digest, make
@@ -127,7 +128,11 @@ def _parent_version(
 
 
 def _version(
-    sealed: Sealed, number: VersionNumber, parent_version: str | None, lock: str | None
+    sealed: Sealed,
+    number: VersionNumber,
+    parent_version: str | None,
+    lock: str | None,
+    signatures: tuple[str, ...],
 ) -> Version:
     definition = sealed.definition
     blobs = [sealed.image.index, sealed.image.manifest, sealed.image.config]
@@ -146,4 +151,5 @@ def _version(
         parent=definition.base.name if isinstance(definition.base, Parent) else None,
         parent_version=parent_version,
         lock=lock,
+        signatures=signatures,
     )

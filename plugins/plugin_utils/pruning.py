@@ -24,6 +24,7 @@ from ..module_utils.catalog.retention import Decision, with_bytes
 from ..module_utils.core.errors import DriverError
 from ..module_utils.oci.references import closure
 from ..module_utils.trust.attachments import attached_tags
+from .held_versions import held_versions
 
 
 def freed(shop: Workshop, pruning: Pruning, *, days: float) -> tuple[Decision, ...]:
@@ -125,6 +126,8 @@ def collect_pruned(shop: Workshop, catalog: Catalog, *, days: float, wait: float
         numbers = {name: {str(one) for one in catalog.numbers(name)} for name in catalog.images()}
         # Copies of the locks of versions that went: their packages may leave the pool then.
         shop.pool.needed(lambda image: numbers.get(image, set()))
-        removals = plan_collection(shop.cache, catalog.indexes(), now=time.time(), days=days)
+        removals = plan_collection(
+            shop.cache, held_versions(shop, catalog), now=time.time(), days=days
+        )
         collect(removals)
     return Freed(len(removals), sum(removal.size for removal in removals))

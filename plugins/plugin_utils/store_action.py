@@ -11,6 +11,7 @@ from typing import Any
 
 from ..module_utils.core.errors import DriverError
 from .bake_action import BakeAction
+from .held_versions import held_versions
 
 WAIT = 600.0
 """Seconds that a repair or a collection waits for bakes that go on, unless told otherwise."""
@@ -32,5 +33,5 @@ class StoreAction(BakeAction):
         raise DriverError(f"The option {name} must be a number of 0 or more, not {given!r}.")
 
     def versions(self, task_vars: Mapping[str, Any]) -> dict[str, str]:
-        """Return what the catalog names: the digest of each version's index."""
-        return self.catalog(task_vars).indexes()
+        """Return what the store is to have: the digest of each version's index."""
+        return held_versions(self.shop(task_vars), self.catalog(task_vars))

@@ -58,6 +58,7 @@ def test_a_version_is_promoted_compared_revoked_and_pruned(
     assert "packages: no difference" in compared
     standing = play("status").output
     assert f"{name}  dev      1.0.2" in standing
+    assert "security updates are not known" not in standing
 
     withdrawn = play("revoke", "kiln_version=1.0.2", "kiln_move=back")
     assert image("dev") == image("1.0.1")

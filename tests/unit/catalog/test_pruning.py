@@ -43,6 +43,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
     write_image,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import store_layer
+from ansible_collections.kiln.immutable.plugins.plugin_utils.held_versions import held_versions
 from ansible_collections.kiln.immutable.plugins.plugin_utils.pruning import (
     collect_pruned,
     forget_in_engine,
@@ -165,6 +166,26 @@ def test_a_retention_that_the_catalog_sets_is_used_and_pins_are_kept(
     (catalog.root / "images/web/pins.yml").write_text("pins: {1.0.3: for the audit}\n")
     going = decide(catalog, lambda policy: policy).going
     assert [version.number for version in going] == ["1.0.1", "1.0.4"]
+
+
+def test_what_another_machine_baked_is_not_missed_here(
+    team: tuple[Workshop, Catalog], shelf: Any
+) -> None:
+    shop, catalog = team
+    shared = replace(catalog, remote=str(shelf.remote))
+    other = shelf.catalog("other", shared=True)
+    shared.change(lambda: None)
+    elsewhere = shelf.record(other, 99)
+    shared.pull()
+    assert held_versions(shop, shared).keys() == {f"web 1.0.{n}" for n in (1, 2, 3, 4)}
+    assert elsewhere.number == "1.0.5"
+    pruning = prune(shop, shared)
+    assert [version.number for version in pruning.going] == ["1.0.1", "1.0.3", "1.0.4"]
+    assert look(shop.cache, held_versions(shop, shared)).problems == ()
+    lost = catalog.version("web", "1.0.2")
+    assert lost is not None
+    shop.layout.path(lost.index).unlink()
+    assert "web 1.0.2" in held_versions(shop, shared)
 
 
 KILLED = """
