@@ -89,9 +89,9 @@ class Published:
             Mount(str(self.folder), "/trust"),
             Mount(str(self.folder / "registries.d"), "/etc/containers/registries.d"),
         ]
-        return self.tools.run(
-            argv, mounts=mounts, network="host", options=["--privileged"], check=False
-        )
+        # Without it podman takes itself for rootless, and asks for a namespace of its own.
+        options = ["--cap-add", "SYS_ADMIN"]
+        return self.tools.run(argv, mounts=mounts, network="host", options=options, check=False)
 
 
 Publish = Callable[..., Published]
