@@ -21,9 +21,9 @@ options:
     type: dict
     required: true
   path:
-    description: The file.
+    description: The file. Of several files the last one counts, in the order of their names.
     type: path
-    default: /etc/sysctl.d/60-kiln.conf
+    default: /etc/sysctl.d/99-zz-kiln.conf
 attributes:
   check_mode:
     description: Says what would change and changes nothing.
@@ -145,7 +145,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
-            "path": {"type": "path", "default": "/etc/sysctl.d/60-kiln.conf"},
+            "path": {"type": "path", "default": "/etc/sysctl.d/99-zz-kiln.conf"},
         },
         supports_check_mode=True,
     )
