@@ -5,40 +5,34 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from ..module_utils.build.definition_model import Definition
 from ..module_utils.report.controls import CONTROLS_FILE, load_role_controls
 from ..module_utils.report.controls_model import Control
+from ..module_utils.report.included_roles import included_roles
 from ..module_utils.report.waived import check_waivers
 from .bake_inputs import RoleFinder, layer_specs
 
-_INCLUDED = re.compile(r"(?:include|import)_role:\s+name: *([\w.]+)\s")
-
 
 def image_controls(definition: Definition, playbook_folder: Path) -> tuple[Control, ...]:
-    """Return the controls of the roles in the layers of *definition*, included ones too."""
+    """Return the controls of the roles in the layers of *definition*, in their order.
+
+    The parts of a role that runs others, as ``hardening`` does, count as roles of the layer.
+    """
     find = RoleFinder(playbook_folder)
-    found: dict[Path, None] = {}
+    folders: list[Path] = []
     for spec in layer_specs(definition):
-        _follow(spec.role_path or find(spec.role, None), find, found)
+        folder = Path(spec.role_path or find(spec.role, None))
+        values = {**definition.vars_values, **spec.vars_values}
+        parts = included_roles(folder, definition.kind, values)
+        folders += [folder, *(Path(find(part, None)) for part in parts)]
     return tuple(
         control
-        for folder in found
+        for folder in dict.fromkeys(folders)
         if (folder / CONTROLS_FILE).is_file()
         for control in load_role_controls(folder)
     )
-
-
-def _follow(folder: Path, find: RoleFinder, found: dict[Path, None]) -> None:
-    """Add *folder* to *found*, and the roles that its tasks include by name."""
-    if folder in found:
-        return
-    found[folder] = None
-    for tasks in sorted(folder.glob("tasks/*.yml")):
-        for name in _INCLUDED.findall(tasks.read_text("utf-8")):
-            _follow(find(name, folder), find, found)
 
 
 def refuse_unknown_waivers(definition: Definition, playbook_folder: Path) -> None:
