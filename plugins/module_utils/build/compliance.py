@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..core.errors import DriverError
+from .boot_view import PRELUDE, READ_FSTAB, boot_options
 from .compliance_result import Scan, read_scan
 from .finished_root import TARGET, FinishedRoot
 from .toolbox import Toolbox, ToolboxSpec
@@ -33,7 +34,7 @@ _PROFILE = "xccdf_org.ssgproject.content_profile_"
 # The results go to a file of the container first: oscap tells its progress on standard output.
 _SCAN = """\
 set -u
-oscap xccdf eval --profile "$1" --results /tmp/results.xml "$2" > /tmp/said 2>&1
+/bin/sh -c "$1" scan "$2" "$3" > /tmp/said 2>&1
 status=$?
 case $status in
   0|2) cat /tmp/results.xml ;;
@@ -41,12 +42,15 @@ case $status in
 esac
 """
 
+_OSCAP = 'exec oscap xccdf eval --profile "$1" --results /tmp/results.xml "$2"\n'
+
 
 def scan_root(toolbox: Toolbox, root: FinishedRoot, *, suite: str, profile: str) -> Scan:
     """Compare *root* with a profile of the content for Debian *suite*.
 
     The scanner sees the root read-only and no network; by ``OSCAP_PROBE_ROOT`` it asks that root,
-    and nothing of what runs. Raises DriverError for a release or profile that the content lacks.
+    and nothing of what runs. Of a VM it is told what the boot makes of the root. Raises
+    DriverError for a release or profile that the content lacks.
     """
     product = _CONTENTS.get(suite)
     if product is None:
@@ -55,10 +59,11 @@ def scan_root(toolbox: Toolbox, root: FinishedRoot, *, suite: str, profile: str)
             hint=f"Leave seal.compliance out; there is content for {' and '.join(_CONTENTS)}.",
         )
     content = f"{_FOLDER}/ssg-{product}-ds.xml"
+    fstab = toolbox.run(READ_FSTAB, options=root.options).text
     done = toolbox.run(
-        ["/bin/sh", "-c", _SCAN, "scan", _PROFILE + profile, content],
+        ["/bin/sh", "-c", _SCAN, "scan", PRELUDE + _OSCAP, _PROFILE + profile, content],
         env={"OSCAP_PROBE_ROOT": TARGET},
-        options=root.options,
+        options=[*root.options, *boot_options(fstab)],
         check=False,
     )
     if done.status != 0:
