@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
 from ansible_collections.kiln.immutable.plugins.module_utils.report.controls import load_controls
 from ansible_collections.kiln.immutable.plugins.module_utils.report.controls_model import Control
-from ansible_collections.kiln.immutable.tests.testinfra.image_roles import PARTS
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECKS = ROOT / "tests" / "testinfra" / "controls"
@@ -61,9 +59,3 @@ def test_a_check_takes_what_its_root_is_alone() -> None:
         if not {argument.arg for argument in node.args.args} <= GIVEN or node.decorator_list
     ]
     assert wrong == []
-
-
-def test_the_parts_of_hardening_are_known() -> None:
-    """Checks of an image take the controls of these parts as its own."""
-    tasks = (ROOT / "roles" / "hardening" / "tasks" / "main.yml").read_text("utf-8")
-    assert set(re.findall(r"name: kiln\.immutable\.(\w+)", tasks)) == set(PARTS)
