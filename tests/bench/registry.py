@@ -122,10 +122,13 @@ def main(arguments: Sequence[str]) -> int:
         skopeo = re.search(r"[0-9.]+", run(["skopeo", "--version"]).text)
         machine = Machine.now(("skopeo", skopeo[0] if skopeo else "?"), ("distribution", "2.8.2"))
         with tempfile.TemporaryDirectory(prefix="kiln-bench-registry-") as folder:
+            # As where the collection is installed, Python finds its bytecode.
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            os.environ["PYTHONPYCACHEPREFIX"] = f"{folder}/bytecode"
             works = _prepare(Path(folder))
+            counted = _count(works)
             comparisons = _measure(works, works.image, options.rounds)
             comparisons += _measure(works, works.large, options.rounds)
-            counted = _count(works)
     except (DriverError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -31,7 +31,7 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 _ACCEPT = ", ".join((INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
 _NEXT = re.compile(r'<([^>]*)>\s*;\s*rel="?next"?')
 _PAGE = 1000
-_READ = 1 << 20
+_READ = 1 << 18  # stays in the processor's cache between socket, digest and file
 
 
 @dataclass(frozen=True, slots=True)

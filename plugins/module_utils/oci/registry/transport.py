@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ...core.errors import DriverError
 from ...core.waiting import Clock
@@ -349,7 +348,11 @@ class Transport:
 
 def _proxy(scheme: str, host: str) -> str:
     """Return the proxy that the environment names for *host*, empty when there is none."""
-    if is_loopback(host) or proxy_bypass(host):
+    if is_loopback(host):
+        return ""
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # takes its time
+
+    if proxy_bypass(host):
         return ""
     return getproxies().get(scheme, "")
 
