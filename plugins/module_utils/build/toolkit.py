@@ -42,7 +42,8 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 wanted="python3 python3-apt python3-debian patchelf"
 mkdir -p /run/kiln/archives/partial
 # In a place of their own: a base may clean apt's folder up after each installation.
-printf 'Dir::Cache::archives "/run/kiln/archives/";\n' > /run/kiln/toolkit.conf
+printf '%s\n' 'Dir::Cache::archives "/run/kiln/archives/";' \
+'DPkg::Options { "--force-unsafe-io"; };' > /run/kiln/toolkit.conf
 export APT_CONFIG=/run/kiln/toolkit.conf
 if [ -n "${2:-}" ]; then
   mkdir -p "$2"
