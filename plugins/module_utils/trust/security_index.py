@@ -206,7 +206,7 @@ def _check_age(release: str, archive: Archive, now: datetime) -> None:
 
 
 def _hashes(release: str) -> Iterable[tuple[str, int, str]]:
-    _before, _title, listing = release.partition("\nSHA256:")
+    _before, _title, listing = f"\n{release}".partition("\nSHA256:")
     for line in listing.splitlines()[1:]:
         found = _HASH_LINE.match(line)
         if found is None:

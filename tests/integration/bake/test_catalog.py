@@ -66,7 +66,7 @@ def test_a_version_is_promoted_compared_revoked_and_pruned(
     assert "It is revoked (test)" in refused.output
     assert "changed=1" in withdrawn.output
 
-    rules = ["kiln_keep_last=0", "kiln_keep_days=0", "kiln_cache_days=0"]
+    rules = ["kiln_keep_last=0", "kiln_keep_days=0", "kiln_keep_channel=1", "kiln_cache_days=0"]
     looked = team.play(
         *("playbooks/prune.yml", "--check", "-e", f"kiln_image={name}"),
         *(word for rule in rules for word in ("-e", rule)),

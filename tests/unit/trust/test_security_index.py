@@ -8,8 +8,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
-import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,16 +43,21 @@ class Mirror:
     folder: Path
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    # Short: the agent's socket is in it, whose path may have some hundred characters.
+    home: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="gpg-"))
 
     @property
     def keyring(self) -> Path:
         return self.folder / "keyring.gpg"
 
     def gpg(self, *arguments: str) -> None:
-        home = self.folder / "gnupg"
-        home.mkdir(mode=0o700, exist_ok=True)
-        argv = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback"]
+        argv = ["gpg", "--homedir", self.home, "--batch", "--quiet", "--pinentry-mode", "loopback"]
         subprocess.run([*argv, "--passphrase", "", *arguments], check=True, capture_output=True)
+
+    def close(self) -> None:
+        """End the key's agent, and remove the key."""
+        subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def serve(
         self, packages: str, *, until: str = "Sat, 08 Aug 2026 00:00:00 UTC", end: str = ".xz"
@@ -93,11 +99,7 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     made.gpg("--quick-generate-key", "archive@example.org", "ed25519", "sign", "never")
     made.gpg("--export", "--output", str(made.keyring))
     yield made
-    subprocess.run(
-        ["gpgconf", "--homedir", str(tmp_path / "gnupg"), "--kill", "all"],
-        check=False,
-        env={**os.environ},
-    )
+    made.close()
 
 
 OPENSSL = "Package: openssl\nArchitecture: amd64\nVersion: 3.0.17-1~deb12u2\n"
@@ -132,9 +134,7 @@ def test_another_key_is_not_believed(mirror: Mirror, tmp_path: Path) -> None:
     mirror.serve(OPENSSL)
     with pytest.raises(DriverError, match=r"InRelease is not signed by a key of .*other"):
         mirror.read(keyring=other.keyring)
-    subprocess.run(
-        ["gpgconf", "--homedir", str(other.folder / "gnupg"), "--kill", "all"], check=False
-    )
+    other.close()
 
 
 def test_a_changed_byte_is_not_believed(mirror: Mirror) -> None:
