@@ -72,6 +72,8 @@ class ActionModule(BakeAction):
 
         with mending(shop.cache):
             summary = publish_image(shop, session, sealed, version.number, beside)
+        for one in summary["found"].get("secrets", ()):
+            display.warning(f"{image}: {one['path']} holds a secret ({one['rule']}).")
         for warning in attester.warnings:
             display.warning(f"{image}: {warning}")
         if findings:

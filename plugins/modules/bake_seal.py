@@ -15,6 +15,8 @@ version_added: 0.1.0
 description:
   - Assembles the OCI image, removes the build container, records the version in the catalog and
     loads the image into the engine.
+  - Keeps with the version what is known of it (bills of materials, provenance, what was found in
+    its files), and signs all of it when C(kiln_signing_key) or C(kiln_signing_command) is set.
   - The same content gets the version that it has already.
 author: kiln.immutable contributors (@kiln-immutable)
 options: {}
@@ -69,6 +71,14 @@ pushed:
   returned: success
   type: list
   elements: str
+found:
+  description: What was found in the image's files, by C(secrets), C(fixable) and C(packages).
+  returned: success
+  type: dict
+signed_by:
+  description: Digest of the public key that signed it; none when nothing is set to sign with.
+  returned: success
+  type: str
 layers:
   description: A row for each layer.
   returned: success
