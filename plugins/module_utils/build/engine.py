@@ -186,6 +186,7 @@ class Engine:
         """Give the client's command for a container that goes with its program, or with us."""
         name = f"kiln-tool-{secrets.token_hex(6)}"
         command = ["docker", "run", "--rm", "--pull", "never", "--name", name, "--entrypoint", ""]
+        command += ["--no-healthcheck"]
         command += ["--interactive"] if has_input else []
         try:
             yield [*command, *options, image, *argv]
