@@ -18,6 +18,8 @@ from testinfra.host import Host
 
 KEPT = "/dev/shm/kiln-kept"  # in memory, on another file system than the root
 
+PIECE = 60_000  # bytes, well below what an argument of a program may have
+
 
 def apply(host: Host, step: Undo) -> None:
     """Do *step* in *host*; a step that changes nothing is an error."""
@@ -79,8 +81,11 @@ _EDITS: dict[str, Callable[[Undo, list[str]], Iterator[str]]] = {
 
 def write(host: Host, path: str, content: bytes) -> None:
     """Write *content* into the file at *path*, which keeps its mode and owner."""
-    text = base64.b64encode(content).decode()
-    host.check_output(f"printf %s {text} | base64 -d >{shlex.quote(path)}")
+    quoted = shlex.quote(path)
+    host.check_output(f": >{quoted}")
+    for start in range(0, len(content), PIECE):
+        text = base64.b64encode(content[start : start + PIECE]).decode()
+        host.check_output(f"printf %s {text} | base64 -d >>{quoted}")
 
 
 @contextmanager
