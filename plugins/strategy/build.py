@@ -12,11 +12,11 @@ description:
     interpreter that stays alive in the build container for the whole bake, several times as
     quick as starting one for each task. Otherwise each task starts its own, with the same result.
   - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
-  - At most O(kiln_parallel) images are on their way at once; others wait, in the order of bases.
+  - At most O(kiln_parallel) images have a task running at one moment.
 options:
   kiln_parallel:
     description:
-      - How many images are baked at once.
+      - How many images may have a task running at one moment.
       - By default C(forks), where it is set (option C(-f), configuration or environment), else two
         for each processor that the bake may use, because half of a bake is waiting for disks and
         the network.

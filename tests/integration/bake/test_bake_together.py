@@ -5,13 +5,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Any
-
-RESULT = re.compile(
-    r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", flags=re.MULTILINE
-)
 
 
 def test_of_two_bakes_at_the_same_moment_one_waits_and_reuses(team: Any) -> None:
@@ -28,7 +23,7 @@ def test_of_two_bakes_at_the_same_moment_one_waits_and_reuses(team: Any) -> None
     assert "problems: 0" in team.play("playbooks/fsck.yml").output
 
 
-def test_one_at_a_time_and_a_role_that_cannot_be_read_ends_its_own_image_alone(team: Any) -> None:
+def test_a_role_that_cannot_be_read_ends_its_own_image_alone(team: Any) -> None:
     names = [team.name(stem) for stem in ("a", "b", "c")]
     good = team.file_role()
     team.image(names[0], good)
@@ -39,13 +34,6 @@ def test_one_at_a_time_and_a_role_that_cannot_be_read_ends_its_own_image_alone(t
     assert f"{team.folder}/roles/torn/tasks/main.yml:" in told
     assert f"{names[1]} was not baked." in run.output
     assert [team.numbers(name) for name in names] == [["1.0.1"], [], ["1.0.1"]]
-    # The work on one image begins when that on the one before has ended.
-    play = run.output.partition("PLAY [Bake the layers]")[2].partition("PLAY [")[0]
-    hosts = re.findall(
-        r"^(?:ok|changed|included|fatal): (?:\[([^\]]+)\]|.* for (\S+))", play, re.MULTILINE
-    )
-    order = [one for one, _same in itertools.groupby(a or b for a, b in hosts)]
-    assert order == names
     # Which tags are skipped that no role has is no reason to run a layer again.
     again = team.bake("--check", ends=0)
     assert {name for name in names if f"{name} 1.0.1: nothing to do." in again.output} == {
