@@ -55,7 +55,7 @@ run:
 report:
   description: Path of the page about the version.
   returned: success
-  type: path
+  type: str
 findings:
   description: What the scan, goss and Lynis found that the definition asks for, by their names.
   returned: when the definition asks for any

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.command import Completed, Runner, last_lines, run
+from ..core.command import Completed, Runner, last_lines
+from ..core.command import run as run_command
 from ..core.errors import DriverError
 
 REMOTE = "origin"
@@ -33,7 +34,7 @@ class Git:
     """The repository whose working tree is ``root``."""
 
     root: Path
-    runner: Runner = field(default=run)
+    runner: Runner = field(default=run_command)
 
     @property
     def folder(self) -> Path:

@@ -33,7 +33,6 @@ class Signer(Protocol):
 
     def sign(self, payload: bytes, /) -> bytes:
         """Return the signature of *payload*: ECDSA with SHA-256, ASN.1 DER."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

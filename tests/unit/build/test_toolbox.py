@@ -100,7 +100,7 @@ def test_it_is_made_once(state: Path, tmp_path: Path) -> None:
 
 def test_two_at_once_make_it_once(state: Path, tmp_path: Path) -> None:
     _bootstraps(tmp_path / "bin", f"echo $$ >> {state}/bootstraps; sleep 0.3; echo a-root")
-    threads = [threading.Thread(target=ensure, args=(tmp_path / "home",)) for _ in range(2)]
+    threads = [threading.Thread(target=ensure, args=(tmp_path / "home",)) for _number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

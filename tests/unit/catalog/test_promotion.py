@@ -39,7 +39,7 @@ def test_without_more_the_newest_goes_to_the_first_channel(catalog: Catalog) -> 
 
 
 def test_a_version_goes_on_to_the_next_channel(catalog: Catalog) -> None:
-    steps = [go(catalog, "1.0.2") for _ in range(4)]
+    steps = [go(catalog, "1.0.2") for _number in range(4)]
     assert steps == [
         ("1.0.2", "dev", True),
         ("1.0.2", "staging", True),

@@ -76,7 +76,7 @@ def catalogs(draw: st.DrawFn) -> dict[str, object]:
     }
     groups = [
         GroupRecord("g", draw(st.sampled_from(IMAGES)), (draw(numbers),), (draw(numbers),))
-        for _ in range(draw(st.integers(0, 2)))
+        for _number in range(draw(st.integers(0, 2)))
     ]
     policy = RetentionPolicy(
         draw(st.integers(0, 3)), draw(st.integers(0, 60)), draw(st.integers(1, 3))
