@@ -172,10 +172,11 @@ def definition_of(suite: str, checkout: Path) -> Path:
 def unpacked(home: Path, target: Path) -> Path:
     """Unpack the layers of the only version in *home*, for a comparison that a person can read."""
     layout = home / "store"
-    (tag,) = (
+    names = (
         one["annotations"]["org.opencontainers.image.ref.name"]
         for one in yaml.safe_load((layout / "index.json").read_text())["manifests"]
     )
+    (tag,) = (name for name in names if not name.startswith("sha256-"))
     run("umoci", "unpack", "--image", f"{layout}:{tag}", str(target))
     return target / "rootfs"
 
