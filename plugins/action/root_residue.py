@@ -76,6 +76,8 @@ def last_steps(packages: Sequence[str], build_user: str, temporary: str) -> str:
     steps = ["set -e"]
     if packages:
         names = " ".join(shlex.quote(name) for name in packages)
+        # hardening_packages lets packages change only where this is, as it is while we bake.
+        steps.append("[ -d /run/kiln ] || { mkdir /run/kiln; trap 'rmdir /run/kiln' EXIT; }")
         # The list is complete, so dpkg will do; apt would take locks in shared directories.
         steps.append(f"DEBIAN_FRONTEND=noninteractive dpkg --purge {names} >&2")
     if build_user:

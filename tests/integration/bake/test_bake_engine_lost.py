@@ -62,6 +62,11 @@ class OwnEngine:
         argv = ["docker", "--host", self.address, *arguments]
         return subprocess.run(argv, capture_output=True, text=True, check=check)
 
+    def runs(self, command: str) -> bool:
+        """Whether *command* runs in one of its containers."""
+        names = self.docker("ps", "--quiet").stdout.split()
+        return any(command in self.docker("top", name, check=False).stdout for name in names)
+
     def kill(self) -> None:
         """Kill it as a machine that crashes would; what it started goes on."""
         assert self._process is not None
@@ -113,7 +118,7 @@ def test_an_engine_that_goes_away_ends_the_bake_and_the_next_goes_on(
     with team.start() as process:
         until(
             "the role",
-            lambda: b"Wait for the tide" in output.read_bytes() or process.poll() is not None,
+            lambda: engine.runs("sleep 300") or process.poll() is not None,
             120,
         )
         assert process.poll() is None, output.read_text()
