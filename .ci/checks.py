@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run every check on this checkout, two side by side, and end with ``N passed, N failed``.
 
-Checks that use the Docker Engine run one after another; the others run beside them. The output
-of each is kept in ``.cache/checks/NAME.log`` and its end shown when it fails. A check that runs
-nothing, or skips something, has failed.
+The integration tests, the longest, have one lane; what uses no engine and then the Molecule
+scenarios, one after another, the other. The output of each is kept in ``.cache/checks/NAME.log``
+and its end shown when it fails. A check that runs nothing, or skips something, has failed.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def pytest_check(name: str, root: Path, *options: str, engine: bool = False) -> 
     """Return the check that runs the tests below ``tests/NAME``."""
     junit = LOGS / f"{name}.xml"
     command = ("pytest", *options, f"--junitxml={junit}", str(root / "tests" / name))
-    return Check(name, name, (command,), engine=engine, limit=2400, junit=junit)
+    return Check(name, name, (command,), engine=engine, limit=4200, junit=junit)
 
 
 def select(checks: Sequence[Check], only: str) -> list[Check]:
@@ -219,9 +219,14 @@ def count_tests(name: str, junit: Path, seconds: float, reason: str) -> Outcome:
 
 
 async def run_all(checks: Iterable[Check], env: Mapping[str, str]) -> list[Outcome]:
-    """Run *checks* on two lanes, of which only one takes those that use the engine."""
-    engine = deque(check for check in checks if check.engine)
-    others = deque(check for check in checks if not check.engine)
+    """Run *checks* on two lanes: the integration tests on one, the scenarios on the other.
+
+    Both take the checks that use no engine; two scenarios would make their bases at once.
+    """
+    listed = list(checks)
+    engine = deque(check for check in listed if check.engine and check.group != "molecule")
+    scenarios = deque(check for check in listed if check.engine and check.group == "molecule")
+    others = deque(check for check in listed if not check.engine)
     outcomes: list[Outcome] = []
 
     async def lane(*queues: deque[Check]) -> None:
@@ -231,8 +236,8 @@ async def run_all(checks: Iterable[Check], env: Mapping[str, str]) -> list[Outco
             show(outcome)
 
     async with asyncio.TaskGroup() as lanes:
-        lanes.create_task(lane(others))
         lanes.create_task(lane(engine, others))
+        lanes.create_task(lane(others, scenarios))
     return outcomes
 
 
