@@ -12,8 +12,7 @@ description:
     interpreter that stays alive in the build container for the whole bake, several times as
     quick as starting one for each task. Otherwise each task starts its own, with the same result.
   - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
-  - At most O(kiln_parallel) images have a task running at one moment; the bake playbook also takes
-    the images in groups of that many, so that no more are begun.
+  - At most O(kiln_parallel) images have a task running at one moment.
 options:
   kiln_parallel:
     description:
