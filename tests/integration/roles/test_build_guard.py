@@ -67,7 +67,7 @@ def test_molecule_passes(playbook: Any, running: str) -> None:
     assert outcome.status == 0, outcome.text
 
 
-GUARDED = "kiln.immutable.hardening : Restrict file modes, core dumps and root's terminals"
+GUARDED = "Restrict accounts"
 IMPORTED = {"tasks": [{"name": "Import", "import_role": {"name": ROLE}, "tags": "some"}]}
 INCLUDED = {"tasks": [{"name": "Include", "include_role": {"name": ROLE}, "tags": "some"}]}
 FROM_FILE = {
