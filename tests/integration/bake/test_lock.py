@@ -16,13 +16,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
-from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
-from ansible_collections.kiln.immutable.plugins.module_utils.build.lock_file import read_lock
-from ansible_collections.kiln.immutable.plugins.module_utils.build.package_archive import (
-    Signer,
-    make_repository,
-)
 from ansible_collections.kiln.immutable.tests.integration.bake.local_archive import (
     KEYRING,
     LocalArchive,
@@ -231,9 +224,7 @@ def test_the_pool_gives_up_what_no_version_needs(locked: Locked) -> None:
     assert "kiln_pool_limit is much, which is no size." in failed.output
 
 
-def test_a_bootstrapped_base_is_made_again_without_its_mirror(
-    team: Any, archive: LocalArchive
-) -> None:
+def test_a_bootstrapped_base_is_made_again_without_its_mirror(team: Any) -> None:
     name = team.name()
     team.image(name, team.file_role())
     team.bake()
@@ -249,7 +240,6 @@ def test_a_bootstrapped_base_is_made_again_without_its_mirror(
     assert team.numbers(name) == ["1.0.1"]
     assert team.version(name)["index"] == first
     children(team, name)
-    snapshot(team, archive, path)
 
 
 def children(team: Any, parent: str) -> None:
@@ -264,33 +254,3 @@ def children(team: Any, parent: str) -> None:
     team.bake(*OFF, **DEAD)
     assert team.numbers(child) == ["1.0.1"]
     assert team.version(child)["index"] == first
-
-
-def snapshot(team: Any, archive: LocalArchive, lock: Path) -> None:
-    """A mirror whose releases have expired, as those of an archive of snapshots have."""
-    home = Home(team.home)
-    name = team.name("snapshot")
-    packages = read_lock(load(lock.with_name(lock.name.replace(".lock.yml", ".yml"))))
-    assert packages is not None
-    make_repository(
-        archive.folder / "tree",
-        packages.base.packages,
-        find=lambda sha256: home.root / "pool" / "sha256" / sha256,
-        architecture="amd64",
-        epoch=packages.base.epoch,
-        signer=Signer(home),
-        suite="bookworm",
-    )
-    (archive.folder / "tree" / "dists" / "bookworm").rename(archive.folder / "dists" / "bookworm")
-    for package in (archive.folder / "tree" / "pool").iterdir():
-        package.rename(archive.folder / "pool" / package.name)
-    archive.sign("bookworm", "Valid-Until: Sat, 01 Aug 2020 00:00:00 UTC\n")
-    key = archive.folder / "key.gpg"
-    key.write_bytes(archive.key)
-    base = {"suite": "bookworm", "mirror": archive.url, "keyring": str(key)}
-    shutil.rmtree(team.images)
-    team.image(name, base={"debootstrap": base})
-    assert "mmdebstrap could not bootstrap" in team.bake(ends=2).output
-    team.image(name, base={"debootstrap": {**base, "expired": "accept"}})
-    team.bake()
-    assert "[check-valid-until=no" in team.cat(name, "/etc/apt/sources.list")
