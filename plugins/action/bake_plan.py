@@ -224,7 +224,7 @@ def _lock(shop: Workshop, definition: Definition, mode: LockMode, wanted: set[st
         return mode, None
     digests = lock_digests(definition, shop.home.cache / "locks")
     if mode is LockMode.SECURITY and definition.name in wanted:
-        from ..module_utils.build.lock_file import read_lock  # noqa: PLC0415  # see lock_state
+        from ..module_utils.build.lock_file import read_lock
 
         lock = read_lock(definition)
         where = shown_lock_path(definition)

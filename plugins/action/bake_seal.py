@@ -78,7 +78,7 @@ class ActionModule(BakeAction):
             display.warning(f"{image}: {warning}")
         if findings:
             summary["findings"] = {one.name: dict(one.predicate) for one in findings}
-        from ..plugin_utils.version_report import report_version  # noqa: PLC0415  # for a new image
+        from ..plugin_utils.version_report import report_version
 
         summary["report"] = str(
             report_version(shop, sealed, summary, Path(str(task_vars["playbook_dir"])))
@@ -94,7 +94,7 @@ class ActionModule(BakeAction):
         """What the definition asks to be found out of the image before it gets a version."""
         if not sealed.definition.seal.examines:
             return ()
-        from ..plugin_utils.examination import examine, refuse  # noqa: PLC0415  # seldom asked for
+        from ..plugin_utils.examination import examine, refuse
 
         mirror = self._option(task_vars, "kiln_toolbox_mirror")
         with mending(shop.cache):

@@ -127,7 +127,7 @@ class ActionModule(CatalogAction):
             registry = self.registry(image, task_vars)
             if registry is None:
                 continue
-            from ..module_utils.oci.registry.tags import prune  # noqa: PLC0415  # loads slowly
+            from ..module_utils.oci.registry.tags import prune
 
             try:
                 there = set(registry.tags())

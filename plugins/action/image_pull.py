@@ -16,7 +16,7 @@ class ActionModule(RegistryAction):
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Pull the version into the store of the home."""
-        from ..module_utils.oci.registry.pull import pull  # noqa: PLC0415  # loads slowly
+        from ..module_utils.oci.registry.pull import pull
 
         looks = bool(self._task.check_mode)
         moved, layout = self.transfer(task_vars), self.shop(task_vars).layout

@@ -18,8 +18,8 @@ class ActionModule(RegistryAction):
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Push the version, and let the tags of its channels follow."""
-        from ..module_utils.oci.registry.push import push  # noqa: PLC0415  # loads slowly
-        from ..module_utils.oci.registry.tags import TagMove, follow  # noqa: PLC0415
+        from ..module_utils.oci.registry.push import push
+        from ..module_utils.oci.registry.tags import TagMove, follow
 
         looks = bool(self._task.check_mode)
         moved, layout = self.transfer(task_vars), self.shop(task_vars).layout
@@ -72,7 +72,7 @@ class ActionModule(RegistryAction):
 def _sources(moved: Transfer, layout: Layout) -> dict[str, str]:
     """Return which repository beside this one may have a blob: those of the newest versions of the
     other images, and first of all the parent's."""
-    from ..module_utils.oci.registry.family import family, stored  # noqa: PLC0415
+    from ..module_utils.oci.registry.family import family, stored
 
     found: dict[str, str] = {}
     image, parent = moved.version.image, moved.version.parent

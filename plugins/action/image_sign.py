@@ -21,7 +21,7 @@ class ActionModule(CatalogAction):
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add the signatures that are missing, those of other keys stay."""
-        from ..module_utils.trust.notary import sign_version  # noqa: PLC0415  # loads a library
+        from ..module_utils.trust.notary import sign_version
 
         shop, catalog = self.shop(task_vars), self.catalog(task_vars)
         version = wanted_version(self, catalog)

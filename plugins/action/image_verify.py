@@ -22,8 +22,8 @@ class ActionModule(CatalogAction):
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Tell every rule that fails; nothing is changed."""
-        from ..module_utils.trust.policy import Policy  # noqa: PLC0415  # loads a library
-        from ..plugin_utils.judging import evidence_of, judged  # noqa: PLC0415
+        from ..module_utils.trust.policy import Policy
+        from ..plugin_utils.judging import evidence_of, judged
 
         shop, catalog = self.shop(task_vars), self.catalog(task_vars)
         warnings = self.pulled(catalog, boolean(self._task.args.get("pull", True)))

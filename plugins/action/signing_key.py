@@ -21,12 +21,12 @@ class ActionModule(CatalogAction):
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Make what is not there: the key, or only its public half."""
-        from ..module_utils.trust.keys import (  # noqa: PLC0415  # loads a library
+        from ..module_utils.trust.keys import (
             encrypt_key,
             generate_key,
             read_private_key,
         )
-        from ..module_utils.trust.signer import passphrase, read_public_key  # noqa: PLC0415
+        from ..module_utils.trust.signer import passphrase, read_public_key
 
         path = Path(self.required("path")).expanduser()
         if path.suffix == ".pub":

@@ -48,7 +48,7 @@ class Attester:
 
     def statements(self) -> list[Statement]:
         """Return all that the definition asks for; what cannot be found out becomes a warning."""
-        from ..module_utils.trust.provenance import provenance  # noqa: PLC0415  # see the top
+        from ..module_utils.trust.provenance import provenance
 
         seal = self.sealed.definition.seal
         found: list[Statement] = []
@@ -57,8 +57,8 @@ class Attester:
         return [*found, provenance(self._build())]
 
     def _examined(self, scan: Scan | None, *, bills: bool) -> list[Statement]:
-        from ..module_utils.trust import sbom  # noqa: PLC0415  # see the top
-        from ..module_utils.trust.examination import examine  # noqa: PLC0415
+        from ..module_utils.trust import sbom
+        from ..module_utils.trust.examination import examine
 
         root = examine(self.shop.layout, [layer for _name, layer in self._layers()])
         materials = self._materials(root)
@@ -71,10 +71,10 @@ class Attester:
         return found
 
     def _scanned(self, root: Any, scan: Scan) -> list[Statement]:
-        from ..module_utils.trust import exposure  # noqa: PLC0415  # see the top
-        from ..module_utils.trust.secrets import AllowedSecret  # noqa: PLC0415
-        from ..module_utils.trust.security_index import security_archives  # noqa: PLC0415
-        from ..module_utils.trust.vulnerabilities import (  # noqa: PLC0415
+        from ..module_utils.trust import exposure
+        from ..module_utils.trust.secrets import AllowedSecret
+        from ..module_utils.trust.security_index import security_archives
+        from ..module_utils.trust.vulnerabilities import (
             vulnerabilities_statement,
         )
 
@@ -105,7 +105,7 @@ class Attester:
         return found
 
     def _asked_scanners(self, bill: Statement) -> Sequence[Statement]:
-        from ..module_utils.trust.vulnerabilities import scanner_statements  # noqa: PLC0415
+        from ..module_utils.trust.vulnerabilities import scanner_statements
 
         found, problems = scanner_statements(bill.predicate, clock=self.clock)
         self.warnings.extend(problems)
@@ -120,7 +120,7 @@ class Attester:
         return [*((f"base {name}", layer) for layer in sealed.base.layers), *own]
 
     def _materials(self, root: Any) -> Any:
-        from ..module_utils.trust.materials import (  # noqa: PLC0415  # see the top
+        from ..module_utils.trust.materials import (
             ImageLayer,
             Materials,
             os_release,
@@ -136,7 +136,7 @@ class Attester:
         )
 
     def _build(self) -> Any:
-        from ..module_utils.trust.provenance import Build, Material  # noqa: PLC0415  # see the top
+        from ..module_utils.trust.provenance import Build, Material
 
         sealed = self.sealed
         definition = sealed.definition

@@ -96,7 +96,7 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
 
     def registry_access(self, task_vars: Mapping[str, Any]) -> Access:
         """How registries may be spoken to, as the playbook's variables say."""
-        from ..module_utils.oci.registry.access import Access  # noqa: PLC0415  # few need it
+        from ..module_utils.oci.registry.access import Access
 
         ca = self._option(task_vars, "kiln_registry_ca")
         plain = self._option(task_vars, "kiln_registry_plain_http")
@@ -117,7 +117,7 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         given = self._option(task_vars, "kiln_pool_limit")
         if given is None:
             return None
-        from ..module_utils.build.pool import read_limit  # noqa: PLC0415  # see lock_state
+        from ..module_utils.build.pool import read_limit
 
         return read_limit(given)
 

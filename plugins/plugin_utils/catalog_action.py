@@ -84,7 +84,7 @@ class CatalogAction(BakeAction):
         def judge(version: Version, channel: str, policy: Mapping[str, Any]) -> Sequence[str]:
             if not policy:
                 return ()
-            from .judging import channel_judge  # noqa: PLC0415  # loads the verifiers
+            from .judging import channel_judge
 
             whole = channel_judge(self.shop(task_vars), self.catalog(task_vars))
             return whole(version, channel, policy)
@@ -142,8 +142,8 @@ class CatalogAction(BakeAction):
         if not place:
             return None
         # They take long to load, which who has no registry need not wait for.
-        from ..module_utils.oci.registry.client import connect  # noqa: PLC0415
-        from ..module_utils.oci.registry.name import Repository  # noqa: PLC0415
+        from ..module_utils.oci.registry.client import connect
+        from ..module_utils.oci.registry.name import Repository
 
         repository = Repository.parse(str(place)).child(image)
         return connect(repository, self.registry_access(task_vars))
@@ -154,7 +154,7 @@ class CatalogAction(BakeAction):
         registry = self.registry(image, task_vars)
         if registry is None:
             return []
-        from ..module_utils.oci.registry.tags import follow  # noqa: PLC0415
+        from ..module_utils.oci.registry.tags import follow
 
         digests = {channel: one.index for channel, one in wanted.items() if one is not None}
         moves = follow(registry, digests, looks=bool(self._task.check_mode))

@@ -20,8 +20,8 @@ def quicken() -> None:
     it imports, and each time anew for the next module. It also takes comments and docstrings out
     of all that it sends, for slow lines; to a container beside us that costs more than it spares.
     """
-    import ansible_mitogen.module_finder  # noqa: PLC0415  # Mitogen may be absent
-    import mitogen.minify  # noqa: PLC0415
+    import ansible_mitogen.module_finder
+    import mitogen.minify
 
     ansible_mitogen.module_finder.scan = scan
     mitogen.minify.minimize_source = _as_it_is
@@ -64,7 +64,7 @@ def scan(
 def _imported_by(name: str, path: str) -> tuple[str, ...]:
     found = _imports.get(path)
     if found is None:
-        from ansible_mitogen.module_finder import walk_imports  # noqa: PLC0415
+        from ansible_mitogen.module_finder import walk_imports
 
         try:
             code: CodeType | None = SourceFileLoader(name, path).get_code(name)

@@ -28,7 +28,7 @@ _TIMEOUT = 30.0
 
 def _fetch(url: str) -> bytes:
     # It takes long to load, which who has everything at hand need not wait for.
-    from ansible.module_utils.urls import open_url  # noqa: PLC0415
+    from ansible.module_utils.urls import open_url
 
     scheme, _colon, rest = url.partition(":")
     if scheme in ("file", "copy"):
@@ -74,8 +74,8 @@ class PendingUpdates:
             return None, error.message
 
     def _pending(self, contents: Contents) -> tuple[Sequence[str] | None, str]:
-        from ..module_utils.trust.packages import Package  # noqa: PLC0415  # loads slowly
-        from ..module_utils.trust.security_index import (  # noqa: PLC0415
+        from ..module_utils.trust.packages import Package
+        from ..module_utils.trust.security_index import (
             security_archives,
         )
 
@@ -95,7 +95,7 @@ class PendingUpdates:
 
     def index(self, archive: Any, architecture: str) -> Any:
         """Return what *archive* has, asked once; DriverError when it cannot be had."""
-        from ..module_utils.trust.security_index import read_index  # noqa: PLC0415
+        from ..module_utils.trust.security_index import read_index
 
         key = (archive.top, architecture)
         if key not in self._indexes:
@@ -152,7 +152,7 @@ class PendingUpdates:
         return found
 
     def _read(self, version: Version) -> Contents:
-        from ..module_utils.trust.examination import STATUS, examine  # noqa: PLC0415
+        from ..module_utils.trust.examination import STATUS, examine
 
         layout = self.shop.layout
         size = layout.path(version.index).stat().st_size

@@ -27,7 +27,7 @@ def signer_of(action: BakeAction, task_vars: Mapping[str, Any]) -> Signer | None
     given = {name: action.option(task_vars, name) for name in VARIABLES}
     if not any(given.values()):
         return None
-    from ..module_utils.trust.signer import SigningSettings, command_of  # noqa: PLC0415
+    from ..module_utils.trust.signer import SigningSettings, command_of
 
     key, command, public, passphrase = (given[name] for name in VARIABLES)
     return SigningSettings(

@@ -135,7 +135,7 @@ def _from_pool(shop: Workshop, one: Changed, hashes: dict[tuple[str, str], str])
     sha256 = hashes.get((name, str(one.after)))
     if sha256 is None or not shop.pool.has(sha256):
         return None
-    from ..module_utils.build.deb_changelog import deb_changelog  # noqa: PLC0415  # seldom needed
+    from ..module_utils.build.deb_changelog import deb_changelog
 
     with shop.pool.in_use(), contextlib.suppress(OSError, ValueError):
         return deb_changelog(shop.pool.path(sha256), name)

@@ -38,7 +38,7 @@ def base_of(
 
     :param say: told in one line what takes long.
     """
-    from . import locking as locks  # noqa: PLC0415  # see lock_state
+    from . import locking as locks
 
     if not isinstance(definition.base, Parent):
         if not refresh:

@@ -90,7 +90,7 @@ def lock_digests(definition: Definition, remembered: Path) -> LockDigests | None
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         pass
     # Only now: loading the reader takes as long as the rest of this.
-    from .lock_file import read_lock  # noqa: PLC0415
+    from .lock_file import read_lock
 
     lock = read_lock(definition)
     if lock is None:

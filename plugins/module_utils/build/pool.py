@@ -259,7 +259,7 @@ def _open(url: str) -> IO[bytes]:
     if scheme not in ("http", "https"):
         raise ValueError(f"{scheme} is no way to fetch a package")
     # It takes long to load, which a bake that has nothing to do need not wait for.
-    from ansible.module_utils.urls import open_url  # noqa: PLC0415
+    from ansible.module_utils.urls import open_url
 
     opened: IO[bytes] = open_url(url, timeout=_TIMEOUT)
     return opened

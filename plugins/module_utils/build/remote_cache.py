@@ -117,7 +117,7 @@ def remote_cache(place: str, access: Callable[[], Access] | None = None) -> Remo
 
     Raises DriverError for what is neither.
     """
-    from ..oci.registry.name import has_host  # noqa: PLC0415  # not before every bake
+    from ..oci.registry.name import has_host
 
     scheme, found, _rest = place.partition("://")
     if place and not found and not has_host(place):
@@ -128,6 +128,6 @@ def remote_cache(place: str, access: Callable[[], Access] | None = None) -> Remo
             hint="Give kiln_cache_from and kiln_cache_to the path of a directory, or a repository"
             " such as registry.example.org/cache.",
         )
-    from .registry_cache import registry_cache  # noqa: PLC0415  # takes its time, and few need it
+    from .registry_cache import registry_cache
 
     return registry_cache(place, access() if access is not None else None)

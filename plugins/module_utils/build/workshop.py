@@ -83,7 +83,7 @@ class Workshop:
     @property
     def pool(self) -> Pool:
         """The pool of locked packages."""
-        from .pool import Pool  # noqa: PLC0415  # see lock_state
+        from .pool import Pool
 
         return Pool(self.home.root / "pool", self.home.locks / "pool")
 
@@ -105,7 +105,7 @@ def open_image(
     Gives ``tasks`` (path of the tasks file), ``container``, ``pending`` and ``restored`` (names of
     layers) and ``facts`` (what is known of the system in the image, for roles that ask).
     """
-    from . import locking as locks  # noqa: PLC0415  # see lock_state
+    from . import locking as locks
 
     state = session.read(image)
     definition = _definition(state)
@@ -186,7 +186,7 @@ def capture_layer(
     position = [step.name for step in steps].index(name)
     base = BaseRecord.from_json(state["base"])
     if LockMode(state["lock_mode"]) is not LockMode.NONE:
-        from . import locking as locks  # noqa: PLC0415  # see lock_state
+        from . import locking as locks
 
         packages = locks.settle_packages(shop, session, _definition(state), state, name)
         session.write(image, {"packages": packages})
@@ -265,7 +265,7 @@ def lock_image(shop: Workshop, session: Session, image: str) -> dict[str, Any]:
 
     Returns a summary with what changed, which is kept in the session too.
     """
-    from . import locking as locks  # noqa: PLC0415  # see lock_state
+    from . import locking as locks
 
     state = session.read(image)
     definition = _definition(state)
@@ -350,7 +350,7 @@ def fail_image(
     Gives the message, the number of layers that a next run need not repeat, and the command that
     opens a shell in what was kept.
     """
-    from . import locking as locks  # noqa: PLC0415  # see lock_state
+    from . import locking as locks
 
     state = session.read(image)
     done = [key for key in state.get("keys", []) if shop.cache.layer(key) is not None]

@@ -68,7 +68,7 @@ def _references(control: Control, release: str) -> str:
 def render_page(page: VersionPage) -> str:
     """Return the page as HTML; all text in it is escaped."""
     # Imported here, because few steps of a bake write a page. Ansible brings it.
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415
+    from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters["bytes"] = human_bytes

@@ -121,7 +121,7 @@ class Root:
     @cached_property
     def packages(self) -> tuple[Package, ...]:
         """The installed packages, each with the layer that brought it in its present version."""
-        from dataclasses import replace  # noqa: PLC0415  # of this property only
+        from dataclasses import replace
 
         status = self.text(STATUS).encode("latin-1").decode("utf-8", "replace")
         brought: dict[tuple[str, str, str], int] = {}

@@ -83,8 +83,8 @@ def generate_key() -> PrivateKey:
 
 def encrypt_key(key: PrivateKey, passphrase: bytes) -> bytes:
     """Return the private key as a file of cosign's: scrypt, then NaCl's secretbox."""
-    from nacl.secret import SecretBox  # noqa: PLC0415  # only who has keys needs it
-    from nacl.utils import random  # noqa: PLC0415
+    from nacl.secret import SecretBox
+    from nacl.utils import random
 
     der = key._key.private_bytes(
         serialization.Encoding.DER,
@@ -121,8 +121,8 @@ def decrypt_key(content: bytes, passphrase: bytes, where: str) -> PrivateKey:
         raise _not_a_key(where) from error
     if names != ("scrypt", "nacl/secretbox"):
         raise DriverError(f"{where} is encrypted with {' and '.join(names)}, which is unknown.")
-    from nacl.exceptions import CryptoError  # noqa: PLC0415  # only who has keys needs it
-    from nacl.secret import SecretBox  # noqa: PLC0415
+    from nacl.exceptions import CryptoError
+    from nacl.secret import SecretBox
 
     try:
         der = SecretBox(_stretched(passphrase, salt, params)).decrypt(sealed, nonce)

@@ -82,7 +82,7 @@ class Policy:
     @classmethod
     def from_document(cls, document: Mapping[str, Any], where: str) -> Policy:
         """Read the mapping of a channel's policy; DriverError lists all that is wrong with it."""
-        from .policy_document import read_policy  # noqa: PLC0415  # only who has a policy reads it
+        from .policy_document import read_policy
 
         return read_policy(document, where)
 

@@ -50,13 +50,13 @@ def _with_library(name: str, make: Callable[[], T]) -> T:
 
 def _cyclonedx(materials: Materials) -> dict[str, Any]:
     # Imported here: they take as long as all else of a bake that has nothing to do.
-    from cyclonedx.model import HashAlgorithm, HashType, Property  # noqa: PLC0415
-    from cyclonedx.model.bom import Bom, BomMetaData  # noqa: PLC0415
-    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415
-    from cyclonedx.model.contact import OrganizationalEntity  # noqa: PLC0415
-    from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement  # noqa: PLC0415
-    from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415
-    from packageurl import PackageURL  # noqa: PLC0415
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.contact import OrganizationalEntity
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
 
     def licence(name: str) -> DisjunctiveLicense:
         declared = LicenseAcknowledgement.DECLARED
@@ -117,7 +117,7 @@ def _cyclonedx(materials: Materials) -> dict[str, Any]:
 
 
 def _spdx(materials: Materials) -> dict[str, Any]:
-    from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter  # noqa: PLC0415
+    from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter
 
     converter: Any = DocumentConverter
     found: dict[str, Any] = converter().convert(spdx_document(materials))
@@ -126,7 +126,7 @@ def _spdx(materials: Materials) -> dict[str, Any]:
 
 def spdx_document(materials: Materials) -> Any:
     """Return *materials* as the SPDX library's own model, which its validator takes too."""
-    from spdx_tools.spdx import model as library  # noqa: PLC0415
+    from spdx_tools.spdx import model as library
 
     model: Any = library  # its package does not declare what it exports
     nothing = model.SpdxNoAssertion()

@@ -139,6 +139,6 @@ def read_public_key(path: Path) -> PublicKey:
 
 def command_of(value: str | Sequence[str]) -> tuple[str, ...]:
     """Return the words of a command that a user gave as a list, or as one text without a shell."""
-    import shlex  # noqa: PLC0415  # of the rare path
+    import shlex
 
     return tuple(shlex.split(value)) if isinstance(value, str) else tuple(map(str, value))

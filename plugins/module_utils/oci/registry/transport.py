@@ -54,7 +54,7 @@ class Answer:
 
     def read(self, count: int) -> bytes:
         """Up to *count* bytes of the body, none at its end; Interrupted when it breaks off."""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415  # see Transport
+        from urllib3.exceptions import HTTPError
 
         try:
             return bytes(self._raw.read(count))
@@ -78,7 +78,7 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back, or end it when the body was not read to its end."""
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415  # see Transport
+        from urllib3.exceptions import HTTPError
 
         with contextlib.suppress(HTTPError, OSError):
             if self._raw.length_remaining:
@@ -288,8 +288,8 @@ class Transport:
     def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: Body, access: Access
     ) -> Answer:
-        from urllib3 import Timeout  # noqa: PLC0415  # see Transport
-        from urllib3.exceptions import HTTPError, NameResolutionError, SSLError  # noqa: PLC0415
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError, NameResolutionError, SSLError
 
         try:
             raw = self._pool(url).urlopen(
@@ -331,7 +331,7 @@ class Transport:
 
     def _make_pool(self, host: str, proxy: str) -> urllib3.PoolManager:
         try:
-            import urllib3  # noqa: PLC0415  # see above
+            import urllib3
         except ImportError as error:
             raise DriverError(
                 "Registries need the Python package urllib3, which is not installed.",
@@ -350,7 +350,7 @@ def _proxy(scheme: str, host: str) -> str:
     """Return the proxy that the environment names for *host*, empty when there is none."""
     if is_loopback(host):
         return ""
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # takes its time
+    from urllib.request import getproxies, proxy_bypass
 
     if proxy_bypass(host):
         return ""
