@@ -132,10 +132,8 @@ def plan_retention(
         if version.index in referred:
             keep(*key, f"{referred[version.index]} refers to it")
     for group in groups:
-        for number in group.running:
-            keep(group.image, number, f"the group {group.name} runs it")
-        for number in group.previous[:1]:
-            keep(group.image, number, f"the group {group.name} ran it last")
+        for number, why in group.needed.items():
+            keep(group.image, number, why)
     _keep_bases(by_key, rules)
     return tuple(
         Decision(*key, bool(rules[key]), tuple(rules[key]) or (_why_not(by_key[key], images),))
