@@ -20,12 +20,13 @@ from ansible.utils.collection_loader._collection_finder import _get_collection_r
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.build.chain import LayerStep
-from ..module_utils.build.definition_model import Definition, LayerSpec, Unsafe, Vaulted
+from ..module_utils.build.definition_model import Definition, LayerSpec
 from ..module_utils.build.home import Home
 from ..module_utils.build.key.inputs import layer_inputs
 from ..module_utils.build.key.model import Secret, Variable
 from ..module_utils.build.key.model import Unsafe as UnsafeText
 from ..module_utils.core.errors import DriverError
+from ..module_utils.core.yaml_source import Unsafe, Vaulted
 from .play_settings import RENDERED_BY, implied_variables, managed, selection, settings, tags_of
 from .plugin_digests import PluginDigests
 

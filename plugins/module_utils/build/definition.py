@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..core.errors import DriverError
-from .definition_fields import nearest
+from ..core.yaml_fields import nearest
+from ..core.yaml_source import Unsafe, Vaulted, read_source
 from .definition_model import (
     Archive,
     Base,
@@ -25,12 +26,9 @@ from .definition_model import (
     Registry,
     Seal,
     StatePath,
-    Unsafe,
-    Vaulted,
     Waiver,
 )
 from .definition_schema import read_definition
-from .definition_source import read_source
 
 __all__ = [
     "Archive",

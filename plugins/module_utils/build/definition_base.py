@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .definition_fields import Field, Section, alternatives
+from ..core.yaml_fields import Field, Section, alternatives
+from ..core.yaml_source import Source
 from .definition_grammar import DIGEST, DIGEST_WANTS, NAME, NAME_WANTS
 from .definition_model import Archive, Base, Debootstrap, Parent, Registry
-from .definition_source import Source
 
 SUITES = ("bookworm", "trixie")
 VARIANTS = (

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.yaml_fields import Section
+from ..core.yaml_source import TAG, Source, shape_of
 from .definition_base import beside
-from .definition_fields import Section
 from .definition_model import Compliance
-from .definition_source import TAG, Source, shape_of
 
 FAIL_ON = ("unwaived", "any", "never")
 

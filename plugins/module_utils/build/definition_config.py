@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .definition_fields import Field, Section, nearest
+from ..core.yaml_fields import Field, Section, nearest
 from .definition_model import Healthcheck, ImageConfig, Port, StatePath
 
 STATE_KINDS = ("volume", "tmpfs")

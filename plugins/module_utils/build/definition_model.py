@@ -10,21 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-NO_VARS = "{}\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Vaulted:
-    """A value that is encrypted in the definition: its ``!vault`` text, as it stands there."""
-
-    ciphertext: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsafe:
-    """A value marked ``!unsafe``: braces in it are text and never a template."""
-
-    value: object
+from ..core.yaml_source import NO_VARS
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .definition_fields import Field, Section
+from ..core.yaml_fields import Field, Section
 from .definition_model import AllowedSecret, Scan
 
 _ALLOWED = "{path: /etc/app/test.key, reason: A key of the tests.}"

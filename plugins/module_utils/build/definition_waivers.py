@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .definition_fields import Field, Section
+from ..core.yaml_fields import Field, Section
 from .definition_model import Waiver
 
 _EXAMPLE = "{control: kernel-modules, reason: The application loads one.}"

@@ -10,10 +10,10 @@ import re
 from typing import Any
 
 from ..core.errors import DriverError
-from .definition_fields import Field, Section
+from ..core.yaml_fields import Field, Section
+from ..core.yaml_source import Problems, read_source
 from .definition_grammar import DIGEST, DIGEST_WANTS
 from .definition_model import Definition
-from .definition_source import Problems, read_source
 from .lock import Installed, Lock, LockedBase, Package
 from .lock_state import FORMAT, lock_path, shown_lock_path, unreadable
 

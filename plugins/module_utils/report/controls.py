@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..build.definition_fields import Field, Section, alternatives, nearest
-from ..build.definition_source import Problems, Source, read_source
 from ..core.errors import DriverError
+from ..core.yaml_fields import Field, Section, alternatives, nearest
+from ..core.yaml_source import Problems, Source, read_source
 from .controls_model import KINDS, RELEASES, Control, Undo
 
 CONTROLS_FILE = "meta/controls.yml"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..build.definition_fields import nearest
 from ..build.definition_model import Definition
 from ..core.errors import DriverError
+from ..core.yaml_fields import nearest
 from .controls_model import Control
 
 

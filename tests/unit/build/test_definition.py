@@ -33,10 +33,10 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_mo
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_schema import (
     read_definition,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import (
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+from ansible_collections.kiln.immutable.plugins.module_utils.core.yaml_source import (
     read_source,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.plugin_utils.bake_inputs import host_facts
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "images"

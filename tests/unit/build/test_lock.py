@@ -16,10 +16,6 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_mo
     Debootstrap,
     Definition,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_source import (
-    Source,
-    read_source,
-)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.lock import (
     Change,
     Installed,
@@ -42,6 +38,10 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.lock_state im
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.records import BaseRecord
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+from ansible_collections.kiln.immutable.plugins.module_utils.core.yaml_source import (
+    Source,
+    read_source,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.report.lock_changes import (
     render_lock_changes,
 )

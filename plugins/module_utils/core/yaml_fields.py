@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .definition_model import NO_VARS
-from .definition_source import (
+from .yaml_source import (
+    NO_VARS,
     TAG,
     UNSAFE_TAG,
     NoValueError,

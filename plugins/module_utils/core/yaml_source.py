@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard, cast
 
-from ..core.errors import DriverError
-from .definition_model import Unsafe, Vaulted
+from .errors import DriverError
 
 # A controller always has PyYAML; a target that unpacks this file along with others may not.
 with contextlib.suppress(ImportError):
@@ -23,12 +22,27 @@ with contextlib.suppress(ImportError):
     from yaml.constructor import ConstructorError, SafeConstructor
     from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+NO_VARS = "{}\n"
 TAG = "tag:yaml.org,2002:"
 VAULT_TAGS = ("!vault", "!vault-encrypted")
 UNSAFE_TAG = "!unsafe"
 _MERGE = TAG + "merge"
 _NO_WRAP = 1_000_000
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Vaulted:
+    """A value that is encrypted in the definition: its ``!vault`` text, as it stands there."""
+
+    ciphertext: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsafe:
+    """A value marked ``!unsafe``: braces in it are text and never a template."""
+
+    value: object
 
 
 class Problems:
