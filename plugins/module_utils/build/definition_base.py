@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ..core.grammar import DIGEST, DIGEST_WANTS, NAME, NAME_WANTS
 from ..core.yaml_fields import Field, Section, alternatives
 from ..core.yaml_source import Source
-from .definition_grammar import DIGEST, DIGEST_WANTS, NAME, NAME_WANTS
 from .definition_model import Archive, Base, Debootstrap, Parent, Registry
 
 SUITES = ("bookworm", "trixie")

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..core.grammar import NAME, NAME_LENGTH, NAME_WANTS
 from ..core.yaml_fields import Field, Section, nearest
 from ..core.yaml_source import NO_VARS, Source
 from .definition_base import beside, read_base
 from .definition_checks import read_compliance, read_goss, read_lynis
 from .definition_config import read_config, read_state
-from .definition_grammar import NAME, NAME_LENGTH, NAME_WANTS
 from .definition_model import Definition, LayerSpec, Seal
 from .definition_scan import read_scan, read_truth
 from .definition_waivers import read_waivers

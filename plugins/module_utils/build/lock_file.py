@@ -10,9 +10,9 @@ import re
 from typing import Any
 
 from ..core.errors import DriverError
+from ..core.grammar import DIGEST, DIGEST_WANTS
 from ..core.yaml_fields import Field, Section
 from ..core.yaml_source import Problems, read_source
-from .definition_grammar import DIGEST, DIGEST_WANTS
 from .definition_model import Definition
 from .lock import Installed, Lock, LockedBase, Package
 from .lock_state import FORMAT, lock_path, shown_lock_path, unreadable

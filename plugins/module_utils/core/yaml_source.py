@@ -113,6 +113,7 @@ def read_source(
     loader: Any = None,
     needs: str = "an image definition needs at least base",
     shape: str = "an image definition is a mapping with base and layers",
+    holds: str = "image definition",
 ) -> Source:
     """Read and compose the file at *path*.
 
@@ -122,6 +123,7 @@ def read_source(
     :param loader: a PyYAML loader; None is libyaml's where PyYAML has it, else PyYAML's own.
     :param needs: what an empty file is told.
     :param shape: what a file that is no mapping is told.
+    :param holds: what a file of this kind holds one of.
     """
     try:
         content = path.read_bytes()
@@ -129,9 +131,25 @@ def read_source(
         raise DriverError(f"{shown_path}: there is no such file.") from error
     except OSError as error:
         raise DriverError(f"{shown_path}: cannot be read: {error.strerror}.") from error
+    return read_text(
+        content, path, shown_path, loader=loader, needs=needs, shape=shape, holds=holds
+    )
+
+
+def read_text(
+    content: bytes,
+    path: Path,
+    shown_path: str,
+    *,
+    needs: str,
+    shape: str,
+    loader: Any = None,
+    holds: str = "image definition",
+) -> Source:
+    """Compose *content*, the bytes of a file; for the rest see :func:`read_source`."""
     problems = Problems(shown_path)
     loader = loader or getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    root = _compose(content, problems, loader)
+    root = _compose(content, problems, loader, holds)
     resolved = _Resolver(problems).resolve(root, "") if root is not None else None
     if not isinstance(resolved, MappingNode):
         if resolved is None or resolved.tag == TAG + "null":
@@ -315,7 +333,7 @@ def _plain_scalar(node: ScalarNode) -> ScalarNode:
     return ScalarNode(node.tag, value, node.start_mark, node.end_mark, style=style)
 
 
-def _compose(content: bytes, problems: Problems, loader: Any) -> Node | None:
+def _compose(content: bytes, problems: Problems, loader: Any, holds: str) -> Node | None:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -330,14 +348,14 @@ def _compose(content: bytes, problems: Problems, loader: Any) -> Node | None:
     try:
         return yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
-        problems.add(*_explain(error, text.splitlines()))
+        problems.add(*_explain(error, text.splitlines(), holds))
         raise problems.error() from error
     except RecursionError as error:
-        problems.add(1, "the file is nested too deeply to be an image definition.")
+        problems.add(1, "the file is nested too deeply.")
         raise problems.error() from error
 
 
-def _explain(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str]:
+def _explain(error: yaml.MarkedYAMLError, lines: list[str], holds: str) -> tuple[int, str]:
     """Return line and sentence for what the YAML parser could not read."""
     mark = error.problem_mark or error.context_mark
     at = min(mark.line if mark is not None else 0, max(len(lines) - 1, 0))
@@ -345,7 +363,7 @@ def _explain(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int, str]:
     said = error.problem or error.context or "it cannot be parsed"
     indent = text[: len(text) - len(text.lstrip())]
     if "single document" in (error.context or ""):
-        return at + 1, "a second YAML document begins; a file holds one image definition."
+        return at + 1, f"a second YAML document begins; a file holds one {holds}."
     if "\t" in indent:
         return at + 1, "a tab indents this line; YAML takes spaces only."
     if "undefined alias" in said:
