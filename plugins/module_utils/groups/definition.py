@@ -41,14 +41,7 @@ def from_values(values: Mapping[str, Any], shown: str = "definition") -> GroupDe
     import yaml
 
     text = yaml.safe_dump(plain(values), sort_keys=False, allow_unicode=True)
-    source = read_text(
-        text.encode(),
-        Path(f"{shown}.yml"),
-        shown,
-        needs=_NEEDS,
-        shape=_SHAPE,
-        holds="group definition",
-    )
+    source = read_text(text.encode(), Path(), shown, needs=_NEEDS, shape=_SHAPE)
     try:
         return replace(read_group(source), lines={}, shown_path=shown)
     except DriverError as error:

@@ -81,6 +81,9 @@ def _name(top: Section, source: Source) -> str:
     field = top.get("name")
     if field is None:
         stem = source.path.stem
+        if not stem:
+            source.problems.add(1, f"name is missing; {NAME_WANTS}.")
+            return ""
         if re.fullmatch(NAME, stem) is None or len(stem) > NAME_LENGTH:
             source.problems.add(
                 1, f"name is missing, and the file's name {stem} cannot be one; {NAME_WANTS}."
