@@ -21,6 +21,7 @@ from ..module_utils.catalog.version import Version, VersionNumber
 from ..module_utils.trust.notary import keep_statements, sign_version
 from ..plugin_utils.attesting import BUILDER, Attester, findings_of
 from ..plugin_utils.bake_action import BakeAction, display
+from ..plugin_utils.manifests import keep_manifest
 from ..plugin_utils.pool_room import shrink_pool
 from ..plugin_utils.signing import signed_repository, signer_of
 
@@ -64,6 +65,8 @@ class ActionModule(BakeAction):
 
         def beside() -> Mapping[str, Any]:
             statements = [*attester.statements(), *(one.statement for one in findings)]
+            # After what reads the layers anyway: their listings are there by now.
+            statements.append(keep_manifest(shop.layout, sealed.image))
             keep_statements(shop.layout, sealed.image, repository, statements)
             if signer is not None:
                 sign_version(shop.layout, sealed.image, repository, signer)

@@ -38,5 +38,9 @@ EXPOSURE = f"{_OURS}/exposure/v1"
 """What an attacker looks for in a root: ``setuid``, ``world_writable``, ``listening``,
 ``unowned``, each a list, and ``counts`` of them."""
 
+MANIFEST = f"{_OURS}/manifest/v1"
+"""Every file of the root: ``digest`` of the manifest, which is kept beside the statements, its
+``mediaType``, and how many ``entries`` and ``packages`` it has."""
+
 SCANNER = "https://cosign.sigstore.dev/attestation/vuln/v1"
 """The report of a scanner of vulnerabilities, as ``cosign attest --type vuln`` has it."""

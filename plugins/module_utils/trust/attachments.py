@@ -30,14 +30,14 @@ DSSE = "application/vnd.dsse.envelope.v1+json"
 IN_TOTO = PAYLOAD_TYPE
 SIGNATURE = "dev.cosignproject.cosign/signature"
 PREDICATE_TYPE = "predicateType"
-KINDS = ("sig", "att", "statements")
+KINDS = ("sig", "att", "statements", "files")
 _MOST_BYTES = 64 << 20
 
 
 def tag_of(digest: str, kind: str) -> str:
     """Return the tag of what is attached to the manifest of *digest*.
 
-    :param kind: ``sig``, ``att``, or ``statements`` (ours, unsigned).
+    :param kind: ``sig``, ``att``, ``statements`` (ours, unsigned) or ``files`` (the manifest).
     """
     algorithm, value = parse(digest)
     return f"{algorithm}-{value}.{kind}"

@@ -20,7 +20,7 @@ from .client import Document, fallback_tag
 T = TypeVar("T")
 U = TypeVar("U")
 
-ATTACHED = ("", ".sig", ".att", ".sbom", ".statements")
+ATTACHED = ("", ".sig", ".att", ".sbom", ".statements", ".files")
 """What the tags of things that belong to a manifest end with: cosign's, the list of referrers of
 distribution-spec's fallback, and the statements that nobody needs to have signed."""
 
