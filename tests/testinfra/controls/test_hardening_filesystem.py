@@ -42,6 +42,13 @@ def test_no_core_dumps(host: Host) -> None:
     assert {"* hard core 0", "root hard core 0"} <= set(lines)
 
 
+def test_no_file_lifts_the_core_limit(host: Host) -> None:
+    text = host.check_output("cat /etc/security/limits.conf /etc/security/limits.d/*.conf")
+    rules = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    hard = [rule for rule in rules if len(rule) == 4 and rule[1] in ("hard", "-")]
+    assert {value for _who, _type, item, value in hard if item == "core"} == {"0"}
+
+
 def test_no_stored_core_dumps(host: Host) -> None:
     lines = host.check_output("cat /etc/systemd/coredump.conf.d/60-kiln.conf").splitlines()
     assert lines == ["[Coredump]", "Storage=none", "ProcessSizeMax=0"]
