@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values that a definition only refers to: read when they are needed, and kept nowhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...core.command import Runner, run
+from ...core.errors import DriverError
+from ..definition_model import GroupDefinition, Reference, Variable
+
+Resolve = Callable[[Reference], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Finds what a reference names, on the controller.
+
+    :param folder: where relative paths begin.
+    """
+
+    folder: Path = Path()
+    runner: Runner = field(default=run)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def of(cls, definition: GroupDefinition) -> References:
+        """Return what finds the references of *definition*, beside whose file paths begin."""
+        return cls(Path(definition.shown_path).parent if definition.shown_path else Path())
+
+    def __call__(self, reference: Reference) -> bytes:
+        if reference.kind == "env":
+            if reference.name not in self.environ:
+                raise DriverError(
+                    f"The variable {reference.name}, which the group refers to, is not set.",
+                    hint="Set it where Ansible runs.",
+                )
+            return self.environ[reference.name].encode()
+        if reference.kind == "file":
+            path = self.folder / reference.name
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise DriverError(
+                    f"The file {path}, which the group refers to, cannot be read: {error.strerror}."
+                ) from error
+        return self.runner(list(reference.command), cwd=self.folder).stdout.removesuffix(b"\n")
+
+
+def environment(
+    variables: tuple[Variable, ...], resolve: Resolve
+) -> tuple[list[str], dict[str, str]]:
+    """Return the options for *variables*, and the environment that the client needs for them.
+
+    A value that is referred to is taken from the client's environment: an argument is seen by
+    everybody on the controller.
+    """
+    options: list[str] = []
+    needed: dict[str, str] = {}
+    for one in variables:
+        if one.reference is None:
+            options += ["--env", f"{one.name}={one.value}"]
+        else:
+            options += ["--env", one.name]
+            value = resolve(one.reference).decode("utf-8", "surrogateescape")
+            needed[one.name] = value.removesuffix("\n")
+    return options, needed

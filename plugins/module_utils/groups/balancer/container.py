@@ -1,0 +1,188 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container with a group's HAProxy: made, configured, asked, loaded anew."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from ...core.errors import DriverError
+from ...core.waiting import Clock, wait_for
+from ..backends.client import GROUP_LABEL, Client, labels
+from .configuration import Balance, render, structure
+from .runtime import STATE, SlotState, parse_state, refuse_errors
+
+ROLE_LABEL = "io.kiln.role"
+_PROGRAM = "/usr/local/bin/balancer"
+_STATE = "/var/lib/balancer"
+_UID = 199  # of the role haproxy
+_STOP = 75  # seconds: more than the role's hard-stop-after
+_READY = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the balancer of a group runs.
+
+    :param image: what the engine calls its image.
+    :param network: the engine's network that it reaches the instances over.
+    :param bind: the address of the host that services are published at; empty for all.
+    """
+
+    image: str
+    network: str
+    bind: str = ""
+
+
+@dataclass(slots=True)
+class Balancer:
+    """HAProxy for one group.
+
+    :param balance: what it was told last, by us or by whoever had the group before.
+    """
+
+    client: Client
+    group: str
+    site: Site
+    balance: Balance
+    clock: Clock = field(default=time)
+    made: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the container."""
+        return f"kiln-{self.group}-balancer"
+
+    def exists(self) -> bool:
+        """Whether it is there, running or not; asked until it is."""
+        self.made = self.made or bool(self.client.inspect("container", [self.name]))
+        return self.made
+
+    def running(self) -> bool:
+        """Whether it is there and runs."""
+        found = self.client.inspect("container", [self.name])
+        return bool(found) and bool(found[0]["State"]["Running"])
+
+    def ensure(self) -> None:
+        """Make it, start it or load it anew, so that it does what :attr:`balance` says.
+
+        One that runs keeps its instances, their weights and who is drained.
+        """
+        found = self.client.inspect("container", [self.name])
+        if not found:
+            self._create()
+        if not found or not found[0]["State"]["Running"]:
+            self.client("start", self.name)
+            self._wait_for_answer()
+        self._refuse_other_ports()
+        text = self.client("exec", self.name, "cat", f"{_STATE}/group.cfg").text
+        wanted = self.balance.slots
+        self.states()
+        has = self.balance.slots
+        self.balance = replace(self.balance, slots=has + wanted[len(has) :])
+        if structure(render(self.balance)) != structure(text):
+            self.reload()
+
+    def reload(self) -> None:
+        """Have HAProxy start again with what it was told last; its sockets stay open."""
+        before = self._process()
+        self.write()
+        self.client("kill", "--signal", "USR2", self.name)
+        wait_for(
+            f"the balancer {self.name} to be loaded anew",
+            lambda: True if self._process() not in ("", before) else None,
+            timeout=_READY,
+            interval=0.1,
+            clock=self.clock,
+        )
+
+    def write(self, commands: Sequence[str] = ()) -> None:
+        """Keep :attr:`balance` for a restart, then have *commands* done at once."""
+        done = self.client(
+            *("exec", "--interactive", self.name, _PROGRAM, "write", "; ".join(commands)),
+            stdin=render(self.balance).encode(),
+        )
+        refuse_errors(done.text)
+
+    def states(self) -> list[SlotState]:
+        """Return the state of each slot, and take it for :attr:`balance`."""
+        found = parse_state(self.balance, self._ask(STATE))
+        self.balance = replace(self.balance, slots=tuple(state.slot for state in found))
+        return found
+
+    def remove(self) -> None:
+        """Remove the container and what it keeps."""
+        self.client.remove_container(self.name)
+        self.client("volume", "rm", "--force", self.name)
+
+    def _ask(self, command: str) -> str:
+        return self.client("exec", self.name, _PROGRAM, "ask", command).text
+
+    def _process(self) -> str:
+        """Return the number of the process that answers; empty while none does."""
+        done = self.client("exec", self.name, _PROGRAM, "ask", "show info", check=False)
+        lines = done.text.splitlines() if done.status == 0 else []
+        return next((line for line in lines if line.startswith("Pid: ")), "")
+
+    def _wait_for_answer(self) -> None:
+        def probe() -> str | None:
+            state = self.client.inspect("container", [self.name])[0]["State"]
+            if not state["Running"]:
+                said = self.client("logs", "--tail", "5", self.name)
+                raise DriverError(
+                    f"The balancer {self.name} ended at once:"
+                    f" {(said.stderr or said.stdout).decode('utf-8', 'replace').strip()}"
+                )
+            return self._process() or None
+
+        wait_for(f"the balancer {self.name}", probe, timeout=_READY, clock=self.clock)
+
+    def _published(self) -> set[int]:
+        return {service.published for service in self.balance.services}
+
+    def _refuse_other_ports(self) -> None:
+        host = self.client.inspect("container", [self.name])[0]["HostConfig"]
+        has = {int(key.partition("/")[0]) for key in host["PortBindings"] or {}}
+        if has != self._published():
+            listed = ", ".join(map(str, sorted(has))) or "none"
+            raise DriverError(
+                f"The balancer {self.name} publishes other ports than the group: {listed}.",
+                hint=f"Take it away in a quiet hour: docker rm --force {self.name}",
+            )
+
+    def _create(self) -> None:
+        marks = {GROUP_LABEL: self.group, ROLE_LABEL: "balancer"}
+        self.client("volume", "create", *labels(marks), self.name)
+        bind = f"{self.site.bind}:" if self.site.bind else ""
+        published = [
+            word
+            for port in sorted(self._published())
+            for word in ("--publish", f"{bind}{port}:{port}")
+        ]
+        options = [
+            *("--name", self.name, *labels(marks), "--network", self.site.network, *published),
+            *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *("--pids-limit", "256", "--restart", "unless-stopped", "--stop-timeout", str(_STOP)),
+            *("--tmpfs", f"/run/haproxy:uid={_UID},gid={_UID},mode=0750"),
+            *("--volume", f"{self.name}:{_STATE}"),
+            # The image's check is for those who start it by hand; here the driver asks.
+            "--no-healthcheck",
+        ]
+        self.client("create", "--pull", "never", *options, self.site.image)
+        self.client("cp", "-", f"{self.name}:{_STATE}", stdin=_archive(render(self.balance)))
+
+
+def _archive(text: str) -> bytes:
+    """Return a tar with the group's file, owned by HAProxy."""
+    content = text.encode()
+    entry = tarfile.TarInfo("group.cfg")
+    entry.size, entry.mode, entry.uid, entry.gid = len(content), 0o640, _UID, _UID
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        tar.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
