@@ -15,6 +15,7 @@ from typing import Any
 from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..module_utils.build.asked import asked_of, lacking
 from ..module_utils.build.base import base_key
 from ..module_utils.build.chain import (
     Chain,
@@ -49,12 +50,13 @@ from ..module_utils.core.errors import DriverError
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.bake_inputs import RoleRuns, StepReader, host_facts
 from ..plugin_utils.image_controls import refuse_unknown_waivers
+from ..plugin_utils.signing import signing_note
 
 
 class ActionModule(BakeAction):
     """The action ``kiln.immutable.bake_plan``."""
 
-    _VALID_ARGS = frozenset({"images", "refresh", "lock"})
+    _VALID_ARGS = frozenset({"images", "refresh", "lock", "attest"})
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Plan every image; outside of check mode, open a session for those to bake."""
@@ -174,10 +176,26 @@ class ActionModule(BakeAction):
                 config_changed=chain is not None and not chain.pending,
                 makes_lock=locks[definition.name][0].makes_lock,
                 lock_changed=last is not None and last.lock != lock,
+                unattested=()
+                if ended is None
+                else self._unattested(shop, definition, ended, task_vars),
                 explain=explain,
             )
             details[definition.name] = (steps, runs, chain)
         return plans, details
+
+    def _unattested(
+        self,
+        shop: Workshop,
+        definition: Definition,
+        ended: BakeRecord,
+        task_vars: Mapping[str, Any],
+    ) -> tuple[str, ...]:
+        """Why what is said of the version that is there is to be made anew."""
+        if boolean(self._task.args.get("attest", False)):
+            return ("its attestations are to be made again (kiln_attest)",)
+        asked = asked_of(definition, signing_note(self, task_vars, definition.name))
+        return lacking(asked, shop.cache.attested(ended.index))
 
     def _open(self, shop: Workshop, build: Sequence[Definition]) -> tuple[Session, bool]:
         """Return a session for *build*, and whether another bake had to be waited for."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..module_utils.build.asked import asked_of
 from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.cache_push import push_image
 from ..module_utils.build.definition_model import Parent
@@ -23,7 +24,7 @@ from ..plugin_utils.attesting import BUILDER, Attester, findings_of
 from ..plugin_utils.bake_action import BakeAction, display
 from ..plugin_utils.manifests import keep_manifest
 from ..plugin_utils.pool_room import shrink_pool
-from ..plugin_utils.signing import signed_repository, signer_of
+from ..plugin_utils.signing import signed_repository, signer_of, signing_note
 
 if TYPE_CHECKING:
     from ..plugin_utils.examination import Finding
@@ -70,6 +71,8 @@ class ActionModule(BakeAction):
             keep_statements(shop.layout, sealed.image, repository, statements)
             if signer is not None:
                 sign_version(shop.layout, sealed.image, repository, signer)
+            asked = asked_of(sealed.definition, signing_note(self, task_vars, image))
+            shop.cache.keep_attested(sealed.image.index.digest, asked)
             by = signer.public.fingerprint if signer is not None else None
             return {"found": findings_of(statements), "signed_by": by}
 

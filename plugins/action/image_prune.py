@@ -83,7 +83,7 @@ class ActionModule(CatalogAction):
             else:
                 pruning, changed = prune_catalog(catalog, judge, reason=self.text("reason") or "")
             pruned = pruned_versions(catalog, pruning)
-            deleted, garbage = self._prune_registry(pruned, task_vars, warnings)
+            deleted, garbage = self._prune_registry(shop, pruned, task_vars, warnings)
             engine, problems = forget_in_engine(shop, pruned, look=look)
             tags = [] if look else forget_in_store(shop, pruned, pruning.staying)
         got = Freed(0, 0)
@@ -116,6 +116,7 @@ class ActionModule(CatalogAction):
 
     def _prune_registry(
         self,
+        shop: Workshop,
         pruned: Mapping[tuple[str, str], str],
         task_vars: Mapping[str, Any],
         warnings: list[str],
@@ -127,16 +128,21 @@ class ActionModule(CatalogAction):
             registry = self.registry(image, task_vars)
             if registry is None:
                 continue
+            from ..module_utils.oci.registry.family import known_documents
             from ..module_utils.oci.registry.tags import prune
 
+            mine = {number: index for (name, number), index in pruned.items() if name == image}
+            # What the store still has, a killed run may have left half there.
+            known = known_documents(shop.layout, mine.values())
             try:
                 there = set(registry.tags())
                 going = {
                     index: [number]
-                    for (name, number), index in pruned.items()
-                    if name == image and number in there
+                    for number, index in mine.items()
+                    if number in there or index in known
                 }
-                done = prune(registry, going, looks=bool(self._task.check_mode)) if going else None
+                looks = bool(self._task.check_mode)
+                done = prune(registry, going, known=known, looks=looks) if going else None
             except DriverError as error:
                 warnings.append(f"The registry was not cleaned: {error}")
                 continue

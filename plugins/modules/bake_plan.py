@@ -39,6 +39,12 @@ options:
     type: str
     choices: [use, all, security]
     default: use
+  attest:
+    description:
+      - Make bills of materials, scans and signatures of versions that are there anew, too. Without
+        it that is done when something that is asked for is missing.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

@@ -18,6 +18,8 @@ description:
     where it kept them, or else from the package in the pool of a locked bake.
   - Both versions must be in the store. Nothing is changed.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.foreseeable
 options:
   image:
     description: Name of the image.
@@ -37,13 +39,6 @@ options:
     description: Print C(table) too, as the playbook does.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
 seealso:
   - module: kiln.immutable.image_info
 """

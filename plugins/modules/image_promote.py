@@ -21,6 +21,8 @@ description:
   - The home is that of the variable C(kiln_home), the remote that of C(kiln_catalog_remote), as for
     the bake.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.foreseeable
 options:
   image:
     description: Name of the image.
@@ -43,13 +45,6 @@ options:
     description: Why. It is part of the commit and of the channel's history.
     type: str
     required: true
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
 seealso:
   - module: kiln.immutable.image_revoke
   - module: kiln.immutable.image_info

@@ -20,6 +20,8 @@ description:
     and the store. It may be killed at any time; the next run goes on.
   - A blob goes with the last version that needs it, and a name never takes another along.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.foreseeable
 options:
   image:
     description: A name, or a list of them, of which versions may go. All by default.
@@ -60,13 +62,6 @@ options:
     description: Print C(table) too, as the playbook does.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
 seealso:
   - module: kiln.immutable.store_gc
 """

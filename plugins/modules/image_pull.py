@@ -10,7 +10,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_pull
-short_description: Takes a version from a registry into the store of a home
+short_description: Takes a version from a registry into the store and the engine
 version_added: 0.2.0
 description:
   - Takes a version with all that belongs to it (index, images, signatures, attestations) from an
@@ -19,44 +19,35 @@ description:
     change it. Every blob is verified while it is read.
   - Blobs that are in the store are not fetched. The version's name in the store comes last. Killed
     at any point it leaves nothing that is half there, and the next run goes on.
-  - Who may pull is what C(docker login) left on the controller. The variables C(kiln_registry_ca)
-    (a file of authorities) and C(kiln_registry_plain_http) (allows HTTP to other machines, without
-    credentials) change how registries are spoken to.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.transfer
+  - kiln.immutable.foreseeable
 options:
-  image:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Number of the version. By default the newest of the image.
-    type: str
-  channel:
-    description: The channel whose version is meant, instead of I(version).
-    type: str
-  registry:
+  load:
     description:
-      - Where the repository of the image is, as C(registry.example.org/team); the image's name is
-        added to it.
-      - The variable C(kiln_registry) by default.
-    type: str
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
+      - Load the version into the engine too, as C(kiln/IMAGE:NUMBER), and let the names of the
+        image's channels there follow the catalog.
+      - V(false) only puts it into the store, for which no engine is needed.
+    type: bool
+    default: true
 seealso:
   - module: kiln.immutable.image_push
 """
 
 EXAMPLES = r"""
-- name: Have what production runs in the store of this machine
+- name: Have what production runs in the engine of this machine, as kiln/web:prod
   kiln.immutable.image_pull:
     image: web
     channel: prod
     registry: registry.example.org/team
+
+- name: Have it in the store alone, to verify it
+  kiln.immutable.image_pull:
+    image: web
+    channel: prod
+    registry: registry.example.org/team
+    load: false
 """
 
 RETURN = r"""
@@ -113,4 +104,12 @@ tags:
   returned: success
   type: list
   elements: str
+engine:
+  description:
+    - What was done in the engine, in check mode what would be, a sentence each.
+    - Empty with C(load=false).
+  returned: success
+  type: list
+  elements: str
+  sample: ["kiln/web:1.0.3 is loaded", "kiln/web:prod is kiln/web:1.0.3"]
 """

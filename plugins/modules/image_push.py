@@ -22,34 +22,10 @@ description:
     the next run goes on.
   - A tag of a version that means something else is never moved, and signatures that others made are
     kept.
-  - Who may push is what C(docker login) left on the controller. The variables C(kiln_registry_ca)
-    (a file of authorities) and C(kiln_registry_plain_http) (allows HTTP to other machines, without
-    credentials) change how registries are spoken to.
 author: kiln.immutable contributors (@kiln-immutable)
-options:
-  image:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Number of the version. By default the newest of the image.
-    type: str
-  channel:
-    description: The channel whose version is meant, instead of I(version).
-    type: str
-  registry:
-    description:
-      - Where the repository of the image is, as C(registry.example.org/team); the image's name is
-        added to it.
-      - The variable C(kiln_registry) by default.
-    type: str
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
+extends_documentation_fragment:
+  - kiln.immutable.transfer
+  - kiln.immutable.foreseeable
 seealso:
   - module: kiln.immutable.image_pull
 """

@@ -18,6 +18,8 @@ description:
   - A channel that still points to such a version is reported, and moved in the same commit when
     I(move) says where to.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.foreseeable
 options:
   image:
     description: Name of the image.
@@ -46,13 +48,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
 seealso:
   - module: kiln.immutable.image_promote
 """

@@ -19,6 +19,8 @@ description:
   - Signs with the key of C(kiln_signing_key), or by C(kiln_signing_command). The signatures are in
     the store of this home; C(image_push) brings them to the registry.
 author: kiln.immutable contributors (@kiln-immutable)
+extends_documentation_fragment:
+  - kiln.immutable.foreseeable
 options:
   image:
     description: Name of the image.
@@ -35,13 +37,6 @@ options:
       - Repository that the signature is for, without a tag. Podman compares it with where it
         pulls from. By default that of the image in C(kiln_registry).
     type: str
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode and say what it would do without doing it.
-  diff_mode:
-    support: full
-    description: Shows what changed.
 seealso:
   - module: kiln.immutable.image_verify
   - module: kiln.immutable.signing_key

@@ -186,7 +186,9 @@ def findings_of(statements: Sequence[Statement]) -> dict[str, Any]:
         elif one.predicate_type == VULNERABILITIES:
             told["fixable"] = one.predicate["packages"]
         elif one.predicate_type == CYCLONEDX:
-            told["packages"] = len(one.predicate.get("components") or ())
+            components = one.predicate.get("components") or ()
+            # Debian itself is a component too.
+            told["packages"] = sum(part["type"] == "library" for part in components)
     return told
 
 

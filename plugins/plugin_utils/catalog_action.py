@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..module_utils.build.engine import ImageFacts
 from ..module_utils.build.sealing import reference
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.changes import Judge
@@ -127,7 +128,7 @@ class CatalogAction(BakeAction):
         }
         result: dict[str, list[str]] = {"engine": [], "registry": [], "warnings": []}
         try:
-            result["engine"] = self._follow_engine(shop, image, wanted)
+            result["engine"] = self.follow_engine(shop, image, wanted)
         except DriverError as error:
             result["warnings"].append(f"The engine's tags were not moved: {error}")
         try:
@@ -164,14 +165,28 @@ class CatalogAction(BakeAction):
             for move in moves
         ]
 
-    def _follow_engine(
-        self, shop: Workshop, image: str, wanted: Mapping[str, Version | None]
+    def follow_engine(
+        self,
+        shop: Workshop,
+        image: str,
+        wanted: Mapping[str, Version | None],
+        *,
+        coming: Version | None = None,
     ) -> list[str]:
+        """Let the channels' names in the engine follow *wanted*; say each thing that is done.
+
+        In check mode it is only said.
+
+        :param coming: a version that the engine is to have, and has not yet in check mode.
+        """
         engine = shop.engine
         names = {channel: reference(image, channel) for channel in wanted}
         sources = {c: reference(image, v.number) for c, v in wanted.items() if v is not None}
         there = {*names.values(), *sources.values()} & set(engine.references(f"kiln/{image}"))
         known = {name: engine.image(name) for name in sorted(there)}
+        if coming is not None:
+            there_soon = ImageFacts(coming.config, ())
+            known.setdefault(reference(image, coming.number), there_soon)
         said = []
         for channel, name in names.items():
             before, source = known.get(name), sources.get(channel)

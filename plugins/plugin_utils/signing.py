@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..module_utils.oci.digest import sha256_bytes
 from .bake_action import BakeAction
 
 if TYPE_CHECKING:
@@ -36,6 +37,24 @@ def signer_of(action: BakeAction, task_vars: Mapping[str, Any]) -> Signer | None
         public_key=Path(str(public)) if public else None,
         passphrase_file=Path(str(passphrase)) if passphrase else None,
     ).signer()
+
+
+def signing_note(
+    action: BakeAction, task_vars: Mapping[str, Any], image: str
+) -> dict[str, str] | None:
+    """Return what tells the configured key from others, and what it signs for; None without one.
+
+    It opens no key, so that a bake with nothing to do need not wait for that.
+    """
+    key, command, public, _passphrase = (action.option(task_vars, name) for name in VARIABLES)
+    if not key and not command:
+        return None
+    try:
+        content = Path(str(public if command else key)).expanduser().read_bytes()
+    except OSError:
+        content = b""  # Who signs says what is wrong with it.
+    repository = signed_repository(action, task_vars, image)
+    return {"key": sha256_bytes(content), "repository": repository}
 
 
 def signed_repository(action: BakeAction, task_vars: Mapping[str, Any], image: str) -> str:

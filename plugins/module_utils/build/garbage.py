@@ -20,7 +20,7 @@ from typing import Any
 from ..core.errors import DriverError
 from ..core.files import sync_directory
 from ..oci.references import closure
-from .record_files import RecordFile, half_written, lock_notes, record_files, unclaimed_uses
+from .record_files import RecordFile, half_written, lock_notes, record_files, unclaimed_notes
 from .records import Cache
 
 DAY = 86400.0
@@ -119,7 +119,7 @@ def plan_collection(
         note = cache.use_path(record.kind, record.key)
         if note.exists():
             removals.append(_leftover(note))
-    removals += [_leftover(path) for path in unclaimed_uses(cache)]
+    removals += [_leftover(path) for path in unclaimed_notes(cache)]
     for digest in layout.digests():
         if digest not in kept:
             path = layout.path(digest)

@@ -66,6 +66,7 @@ def plan_image(
     explain: Explain,
     lock_changed: bool = False,
     makes_lock: bool = False,
+    unattested: Sequence[str] = (),
 ) -> ImagePlan:
     """Decide about one image.
 
@@ -75,6 +76,7 @@ def plan_image(
     :param in_engine: whether the engine holds that bake's image.
     :param previous: the layers of the last bake of this image, to say what changed since.
     :param makes_lock: whether everything is made again because a lock is to be made.
+    :param unattested: why what is said of that version is to be made anew.
     :param lock_changed: whether that bake had other locked packages, or none.
     """
     restored = 0 if chain is None else len(chain.restored)
@@ -90,6 +92,8 @@ def plan_image(
         return bake("everything is to be made again (kiln_refresh)")
     if chain is None:
         return bake("its base is not there yet")
+    if ended is not None and in_engine and unattested:
+        return bake(*unattested)
     if ended is not None and in_engine:
         return ImagePlan(name, Action.NOTHING, ended.version, (), restored, layers)
     if ended is not None:

@@ -73,14 +73,16 @@ def lock_notes(cache: Cache) -> dict[Path, str | None]:
     return found
 
 
-def unclaimed_uses(cache: Cache) -> list[Path]:
-    """Return the notes of use whose records are gone."""
-    return [
+def unclaimed_notes(cache: Cache) -> list[Path]:
+    """Return the notes of use whose records are gone, and of attesting whose versions are."""
+    uses = [
         path
         for kind in ("bases", "layers")
         for path in sorted((cache.root / "used" / kind).glob("*"))
         if not cache.record_path(kind, path.name).exists()
     ]
+    attested = sorted((cache.root / "attested").glob("[!.]*.json"))
+    return [*uses, *(path for path in attested if not cache.layout.has(f"sha256:{path.stem}"))]
 
 
 def _record_file(cache: Cache, kind: str, path: Path) -> RecordFile:

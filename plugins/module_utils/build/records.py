@@ -179,6 +179,14 @@ class Cache:
         self._write("bakes", record.key, record.as_json())
         self._write("latest", record.name, record.as_json())
 
+    def attested(self, index: str) -> Mapping[str, Any] | None:
+        """What was asked when the version of that index was attested; None when unknown."""
+        return self._read("attested", index, dict)
+
+    def keep_attested(self, index: str, asked: Mapping[str, Any]) -> None:
+        """Note that all that is *asked* has been said of the version of that index."""
+        self._write("attested", index, asked)
+
     def note_use(self, kind: str, key: str) -> None:
         """Note that the record (bases, layers) was of use; to the day, which costs a look at most.
 

@@ -28,7 +28,7 @@ def config_manifest(definition: Definition) -> dict[str, Any]:
     config = definition.config
     check = config.healthcheck
     return {
-        **_examination_manifest(definition),
+        **examination_manifest(definition),
         "name": definition.name,
         "series": definition.series,
         "description": definition.description,
@@ -48,7 +48,7 @@ def config_manifest(definition: Definition) -> dict[str, Any]:
     }
 
 
-def _examination_manifest(definition: Definition) -> dict[str, Any]:
+def examination_manifest(definition: Definition) -> dict[str, Any]:
     """What the image must pass: it enters no byte of it, but with more asked it is sealed anew."""
     asked = definition.seal
     if not asked.examines:

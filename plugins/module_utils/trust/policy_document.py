@@ -63,6 +63,7 @@ _KNOWN: dict[
             "maximum_setuid": ("counts.setuid", "maximum", None),
             "maximum_world_writable": ("counts.world_writable", "maximum", 0),
             "maximum_unowned": ("counts.unowned", "maximum", 0),
+            "maximum_unpackaged": ("counts.unpackaged", "maximum", None),
             "maximum_listening": ("counts.listening", "maximum", None),
         },
         "",

@@ -11,6 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.predicates import SECRETS
+from ansible_collections.kiln.immutable.plugins.module_utils.trust.attachments import (
+    read_attached,
+    read_envelopes,
+    read_signatures,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.trust.keys import (
+    encrypt_key,
+    generate_key,
+)
 
 
 @pytest.fixture
@@ -87,3 +98,35 @@ def test_a_version_is_promoted_compared_revoked_and_pruned(
         f"{name} 1.0.2: baked from debootstrap",
         f"{name} 1.0.1: baked from debootstrap",
     ]
+
+
+def test_what_is_asked_for_later_is_said_of_the_version_that_is_there(
+    team: Any, tmp_path: Path
+) -> None:
+    name, role = team.name(), team.file_role()
+    path = tmp_path / "team.key"
+    path.write_bytes(encrypt_key(generate_key(), b"a word"))
+    team.environment["COSIGN_PASSWORD"] = "a word"
+    signs = ["-e", f"kiln_signing_key={path}"]
+    layout = Layout(team.home / "store")
+
+    def said() -> set[str]:
+        index = team.version(name)["index"]
+        kept = read_attached(layout, index, "statements")
+        assert len(read_envelopes(layout, index)) in (0, len(kept))
+        return {one.annotations["predicateType"] for one in kept}
+
+    team.image(name, role, seal={"scan": False})
+    team.bake()
+    assert SECRETS not in said()
+    team.image(name, role)
+    looked = team.bake("--check", *signs).output
+    assert f"{name}: its scan is missing" in looked
+    assert f"{name}: it is not signed by the key that signs now" in looked
+    made = team.bake(*signs)
+    assert made.layers_run == []
+    assert team.numbers(name) == ["1.0.1"]
+    assert SECRETS in said()
+    assert len(read_signatures(layout, team.version(name)["index"])) == 1
+    assert team.bake(*signs).hosts == {"localhost"}
+    assert team.bake().hosts == {"localhost"}

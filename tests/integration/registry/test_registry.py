@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.catalog.changes import (
+    Promotion,
+    promote,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
     MANIFEST,
@@ -309,12 +314,49 @@ def test_push_and_pull_as_playbooks(
     assert client.resolve("1.0.1").digest == image.index.digest
     assert "changed=0" in home.play("push", *place)
     there = second_home()
+    place += ["-e", "kiln_load=false"]
     assert "Would fetch" in there.play("pull", *place, "-e", "kiln_version=1.0.1", "--check")
     assert not (there.root / "store").exists()
-    assert "changed=1" in there.play("pull", *place, "-e", "kiln_version=1.0.1")
-    assert "changed=0" in there.play("pull", *place)
+    # The store alone needs no engine.
+    nowhere = {"DOCKER_HOST": "unix:///nowhere"}
+    assert "changed=1" in there.play("pull", *place, "-e", "kiln_version=1.0.1", **nowhere)
+    assert "changed=0" in there.play("pull", *place, **nowhere)
     assert same_blobs(home.layout, there.layout, image.index.digest)
     assert "problems: 0" in there.play("fsck")
+
+
+@pytest.fixture
+def runs() -> Iterator[str]:
+    """Return the name of an image that the engine has nothing of, before and after."""
+    name = f"pulled-{uuid.uuid4().hex[:8]}"
+    yield name
+    engine = Engine()
+    for reference in engine.references(f"kiln/{name}"):
+        engine.remove_image(reference)
+
+
+def test_what_was_pulled_is_in_the_engine_under_the_names_of_its_channels(
+    home: Any, registry: Any, runs: str, name: str, second_home: Callable[[], Any]
+) -> None:
+    image = home.version(runs, home.layer(os.urandom(99)))
+    push(registry.client(f"{name}/{runs}"), home.layout, image.index.digest, "1.0.1")
+    wanted = Promotion(runs, "a test", channel="dev")
+    promote(home.catalog, wanted)
+    place = ["-e", f"kiln_image={runs}", "-e", f"kiln_registry={registry.host}/{name}"]
+    there, engine = second_home(), Engine()
+    lost = there.play("pull", *place, ends=2, DOCKER_HOST="unix:///nowhere")
+    assert "kiln_load" in lost
+    assert not (there.root / "store").exists()
+    looked = there.play("pull", *place, "--check", "--diff")
+    told = [f"kiln/{runs}:1.0.1 is loaded", f"kiln/{runs}:dev is kiln/{runs}:1.0.1"]
+    assert all(sentence in looked for sentence in told)
+    assert engine.references(f"kiln/{runs}") == []
+    assert "changed=1" in there.play("pull", *place)
+    for tag in ("1.0.1", "dev"):
+        held = engine.image(f"kiln/{runs}:{tag}")
+        assert held is not None
+        assert held.id == image.config.digest
+    assert "changed=0" in there.play("pull", *place)
 
 
 def test_what_is_asked_for_wrongly_is_said(
@@ -324,7 +366,7 @@ def test_what_is_asked_for_wrongly_is_said(
     assert "No registry is named" in home.play("push", *image_option, ends=2)
     channel = home.play("push", *image_option, *place, "-e", "kiln_channel=prod", ends=2)
     assert "web has no channel prod" in channel
-    missing = home.play("pull", *image_option, *place, ends=2)
+    missing = home.play("pull", *image_option, *place, "-e", "kiln_load=false", ends=2)
     assert f"{registry.host}/{name}/web has no {image.index.digest}" in missing
     assert "has not web 1.0.1" in second_home().play("push", *image_option, *place, ends=2)
 

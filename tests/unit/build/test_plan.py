@@ -90,6 +90,11 @@ def test_a_bake_that_ended_and_is_in_the_engine_needs_nothing() -> None:
         (chain(*SAME), {"lock_changed": True}, ("its package lock changed",)),
         (
             chain(*SAME, held=2),
+            {"ended": ENDED, "in_engine": True, "unattested": ("its scan is missing",)},
+            ("its scan is missing",),
+        ),
+        (
+            chain(*SAME, held=2),
             {"ended": ENDED},
             ("version 1.0.3 is in the store, but not in the engine",),
         ),

@@ -34,7 +34,7 @@ FULL = {
         "secrets": True,
         "sbom": True,
         "provenance": True,
-        "exposure": {"maximum_setuid": 3},
+        "exposure": {"maximum_setuid": 3, "maximum_unpackaged": 0, "maximum_listening": 2},
         "review": {"type": "https://example.org/review/v1", "where": {"approved": True}},
     },
     "maximum_age_days": 30,
@@ -54,7 +54,13 @@ CLEAN: dict[str, dict[str, Any]] = {
     predicates.SPDX: {},
     predicates.PROVENANCE: {},
     predicates.EXPOSURE: {
-        "counts": {"setuid": 3, "world_writable": 0, "unowned": 0, "listening": 2}
+        "counts": {
+            "setuid": 3,
+            "world_writable": 0,
+            "unowned": 0,
+            "unpackaged": 0,
+            "listening": 2,
+        }
     },
     "https://example.org/review/v1": {"approved": True},
 }
@@ -127,10 +133,13 @@ def test_every_rule_that_fails_is_told() -> None:
         (predicates.HARDENING, {"score": 90, "counts": {"failed": 3}}, "hardening"),
         (predicates.LYNIS, {"hardening_index": 69}, "lynis"),
         (predicates.SECRETS, {"found": 1}, "secrets"),
-        (
-            predicates.EXPOSURE,
-            {"counts": {"setuid": 4, "world_writable": 0, "unowned": 0}},
-            "exposure",
+        *(
+            (
+                predicates.EXPOSURE,
+                {"counts": {**CLEAN[predicates.EXPOSURE]["counts"], name: 4}},
+                "exposure",
+            )
+            for name in ("setuid", "world_writable", "unowned", "unpackaged", "listening")
         ),
         ("https://example.org/review/v1", {"approved": False}, "review"),
         ("https://example.org/review/v1", {"approved": "true"}, "review"),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -88,6 +89,17 @@ def stored(layout: Layout, digest: str) -> Descriptor:
     if not isinstance(kind, str):
         raise DriverError(f"Manifest {digest} does not say its media type.")
     return Descriptor(kind, digest, size)
+
+
+def known_documents(layout: Layout, digests: Iterable[str]) -> dict[str, list[str]]:
+    """Return which manifests each of the indexes leads to, itself first, that *layout* can read."""
+    found = {}
+    for digest in digests:
+        if (layout.root / "index.json").exists() and layout.has(digest):
+            with contextlib.suppress(DriverError):
+                whole = family(stored(layout, digest), layout.read)
+                found[digest] = [one.descriptor.digest for one in reversed(whole.documents)]
+    return found
 
 
 def attached_tags(whole: Family) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core import canonical
@@ -117,12 +117,18 @@ def prune(
     registry: Registry,
     versions: Mapping[str, Collection[str]],
     *,
+    known: Mapping[str, Collection[str]] | None = None,
     looks: bool = False,
 ) -> Pruned:
     """Delete versions with their manifests and what is attached to them.
 
+    Order: what is attached, indexes, what they lead to. Killed at any point, it leaves every
+    tagged version whole, and doing it again goes on.
+
     :param versions: the tags that may go with each version, by the digest of its index. One that
         another tag names, as a channel's, is kept.
+    :param known: digests of the manifests of versions, as a store has them, by that of the index:
+        what a killed removal left is found by them when the index is gone.
     :param looks: only say what would be deleted.
 
     Manifests that any remaining tag leads to stay. Blobs are the registry's own business: it
@@ -130,19 +136,26 @@ def prune(
     """
     table = _read_tags(registry)
     kept: dict[str, str] = {}
-    going: set[str] = set()
-    for digest, tags in versions.items():
+    parts: dict[str, list[str]] = {}
+    gone: set[str] = set()
+    for digest, tags in sorted(versions.items()):
         others = sorted(
             t for t, d in table.items() if d.descriptor.digest == digest and t not in tags
         )
         if others:
             kept[digest] = f"it is also tagged {', '.join(others)}"
         elif registry.resolve(digest) is not None:
-            going.add(digest)
-    plan = _plan(registry, table, going)
+            parts[digest] = _members(registry, digest)
+        else:
+            left = (known or {}).get(digest, ())
+            parts[digest] = [digest, *(one for one in left if registry.resolve(one) is not None)]
+            gone.add(digest)
+    plan = _plan(registry, table, parts)
     deleted: list[str] = []
     refused: dict[str, str] = {}
     for digest in plan:
+        if digest in gone:
+            continue
         try:
             if looks or registry.delete(digest):
                 deleted.append(digest)
@@ -160,22 +173,27 @@ def _read_tags(registry: Registry) -> dict[str, Document]:
     return {name: one for name, one in zip(names, found, strict=True) if one is not None}
 
 
-def _plan(registry: Registry, table: Mapping[str, Document], going: set[str]) -> list[str]:
-    """Return the manifests to delete: indexes first, so that none is ever without its parts."""
-    parts: dict[str, list[str]] = {digest: _members(registry, digest) for digest in sorted(going)}
+def _plan(
+    registry: Registry, table: Mapping[str, Document], parts: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return the manifests to delete: indexes before their parts, so that each is whole or gone.
+
+    :param parts: what each version that goes consists of, itself first.
+    """
     subjects = {digest for digests in parts.values() for digest in digests}
     attached = {fallback_tag(digest) + end for digest in subjects for end in ATTACHED}
     staying = {
         digest
         for tag, document in table.items()
-        if document.descriptor.digest not in going and tag not in attached
+        if document.descriptor.digest not in parts and tag not in attached
         for digest in _members(registry, document.descriptor.digest, document)
     }
-    plan = [digest for digests in parts.values() for digest in digests]
     # What is attached to a manifest that stays stays with it.
     ends = {fallback_tag(digest) + end for digest in subjects - staying for end in ATTACHED}
+    plan = []
     for tag in sorted(ends & table.keys()):
         plan += _members(registry, table[tag].descriptor.digest, table[tag])
+    plan += [digest for digests in parts.values() for digest in digests]
     return list(dict.fromkeys(digest for digest in plan if digest not in staying))
 
 
