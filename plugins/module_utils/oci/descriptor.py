@@ -20,6 +20,9 @@ LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 EMPTY = "application/vnd.oci.empty.v1+json"
 
+REPLACED = "kiln.immutable.replaced"
+"""Annotation of a manifest of signatures or attestations: digests, joined by commas, of what it
+held before and holds in a newer form."""
 REF_NAME = "org.opencontainers.image.ref.name"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..core import canonical
 from ..core.errors import DriverError
-from ..oci.descriptor import CONFIG, MANIFEST, Descriptor
+from ..oci.descriptor import CONFIG, MANIFEST, REPLACED, Descriptor
 from ..oci.digest import parse
 from ..oci.layout import Layout
 from ..oci.statement import PAYLOAD_TYPE, Statement, StatementAbout, read_statement
@@ -32,6 +32,7 @@ SIGNATURE = "dev.cosignproject.cosign/signature"
 PREDICATE_TYPE = "predicateType"
 KINDS = ("sig", "att", "statements", "files")
 _MOST_BYTES = 64 << 20
+_MOST_REPLACED = 100
 
 
 def tag_of(digest: str, kind: str) -> str:
@@ -224,7 +225,25 @@ def write_attached(layout: Layout, digest: str, kind: str, attached: Sequence[At
         "config": layout.put(canonical.encode(config), CONFIG).as_json(),
         "layers": blobs,
     }
+    old = _replaced(layout, digest, kind, {str(blob["digest"]) for blob in blobs})
+    if old:
+        manifest["annotations"] = {REPLACED: ",".join(old)}
     layout.tag(tag_of(digest, kind), layout.put(canonical.encode(manifest), MANIFEST))
+
+
+def _replaced(layout: Layout, digest: str, kind: str, now: set[str]) -> list[str]:
+    """Return what was attached before and is not *now*, the newest first.
+
+    A registry that has the older ones too would give them to everybody beside the newer.
+    """
+    descriptor = layout.tags().get(tag_of(digest, kind))
+    if descriptor is None:
+        return []
+    before = json.loads(layout.read(descriptor))
+    told = (before.get("annotations") or {}).get(REPLACED)
+    found = [str(layer["digest"]) for layer in before["layers"]]
+    found += str(told).split(",") if told else []
+    return [one for one in dict.fromkeys(found) if one not in now][:_MOST_REPLACED]
 
 
 def statement_documents(

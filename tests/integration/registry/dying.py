@@ -122,7 +122,7 @@ def died(what: str, number: int, folder: Path, registry: str) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Run it; return the exit status."""
     what, folder, registry = arguments[0], Path(arguments[1]), arguments[2]
-    os.fsync = lambda _descriptor: None  # a kill loses nothing that was written
+    os.fsync = lambda fd: None  # a kill loses nothing that was written
     os.environ["DOCKER_HOST"] = "unix:///nowhere"
     if len(arguments) > 3:
         for number in range(1, int(arguments[3]) + 1):

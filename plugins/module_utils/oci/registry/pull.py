@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from ...core.errors import DriverError
 from ..descriptor import Descriptor
 from ..layout import Layout
+from .attachments import union
 from .client import Document, Registry
 from .family import Family, attached_tags, family, side_by_side
 
@@ -58,7 +60,9 @@ def pull(
     """
     root = _root(registry, reference)
     whole = family(root.descriptor, partial(_read, registry, layout, root=root))
-    attached = _attachments(registry, layout, whole)
+    # To look, there need not be a layout yet.
+    known = layout.tags() if layout.root.is_dir() or not looks else {}
+    attached = _attachments(registry, layout, whole, known, looks=looks)
     families = {**attached, name: whole}
     blobs: dict[str, Descriptor] = {}
     documents: dict[str, Document] = {}
@@ -67,8 +71,6 @@ def pull(
         documents.update({one.descriptor.digest: one for one in found.documents})
     here = {digest for digest, blob in blobs.items() if _has(layout, blob)}
     missing = sorted((b for d, b in blobs.items() if d not in here), key=lambda blob: -blob.size)
-    # To look, there need not be a layout yet.
-    known = layout.tags() if layout.root.is_dir() or not looks else {}
     result = Pulled(
         tuple(missing),
         tuple(blobs[digest] for digest in sorted(here)),
@@ -111,14 +113,38 @@ def _read(registry: Registry, layout: Layout, wanted: Descriptor, root: Document
     return found.content
 
 
-def _attachments(registry: Registry, layout: Layout, whole: Family) -> dict[str, Family]:
+def _attachments(
+    registry: Registry,
+    layout: Layout,
+    whole: Family,
+    known: Mapping[str, Descriptor],
+    *,
+    looks: bool,
+) -> dict[str, Family]:
     tags = attached_tags(whole)
     found = side_by_side(registry.fetch, tags, registry.transport.access.parallel)
     families = {}
     for tag, one in zip(tags, found, strict=True):
         if one is not None:
-            families[tag] = family(one.descriptor, partial(_read, registry, layout, root=one))
+            theirs = family(one.descriptor, partial(_read, registry, layout, root=one))
+            families[tag] = _joined(registry, layout, known.get(tag), theirs, looks=looks)
     return families
+
+
+def _joined(
+    registry: Registry, layout: Layout, here: Descriptor | None, theirs: Family, *, looks: bool
+) -> Family:
+    """Return *theirs* with what only this layout has: a signature that was not pushed yet."""
+    if here is None or here.digest == theirs.root.descriptor.digest:
+        return theirs
+    try:
+        ours = Document(here, layout.read(here))
+        merged = union(registry, layout, ours, theirs.root, ours_counts=False, looks=looks)
+    except DriverError:
+        return theirs  # What is damaged here is no reason to go without theirs.
+    if merged is None:
+        return theirs
+    return Family(merged.documents, {**theirs.blobs, **merged.blobs})
 
 
 def _has(layout: Layout, blob: Descriptor) -> bool:

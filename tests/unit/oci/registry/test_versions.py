@@ -20,6 +20,12 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.access
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.pull import pull
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.push import push
+from ansible_collections.kiln.immutable.plugins.module_utils.trust.attachments import (
+    Attached,
+    read_attached,
+    tag_of,
+    write_attached,
+)
 
 
 @pytest.fixture
@@ -231,6 +237,56 @@ def test_a_signature_that_others_made_is_not_overwritten(
     for payload in (b"signed by ann", b"signed by bob"):
         assert shop.blob(payload).digest in manifest.content.decode()
     assert not push(fake.client(), shop.layout, digest(image), "1.0.1").changed
+
+
+def test_a_signature_that_only_this_store_has_outlives_a_pull(
+    fake: Any, shop: Any, image: Any
+) -> None:
+    attach(shop, image, b"signed by ann")
+    push(fake.client(), shop.layout, digest(image), "1.0.1")
+    tag = attach(shop, image, b"signed by bob")
+    assert pull(fake.client(), shop.layout, digest(image), "web-1.0.1").tags == (tag, "web-1.0.1")
+    held = shop.layout.read(shop.layout.tags()[tag]).decode()
+    for payload in (b"signed by ann", b"signed by bob"):
+        assert shop.blob(payload).digest in held
+    assert not pull(fake.client(), shop.layout, digest(image), "web-1.0.1").changed
+    assert push(fake.client(), shop.layout, digest(image), "1.0.1").tags == (tag,)
+
+
+def test_what_was_replaced_here_goes_from_the_registry_and_comes_back_from_nowhere(
+    fake: Any, shop: Any, image: Any, elsewhere: Any
+) -> None:
+    def say(layout: Any, kind: str, *contents: bytes) -> str:
+        told = [Attached("application/vnd.in-toto+json", one) for one in contents]
+        write_attached(layout, digest(image), kind, told)
+        return tag_of(digest(image), kind)
+
+    def said(layout: Any, kind: str) -> list[bytes]:
+        return [one.content for one in read_attached(layout, digest(image), kind)]
+
+    tag = say(shop.layout, "att", b"a secret is in it", b"of another signer")
+    push(fake.client(), shop.layout, digest(image), "1.0.1")
+    pull(fake.client(), elsewhere, digest(image), "web")
+    say(shop.layout, "att", b"it may be there", b"of another signer")
+    assert push(fake.client(), shop.layout, digest(image), "1.0.1").tags == (tag,)
+    # Who has the older ones does not bring them back.
+    say(elsewhere, "att", b"a secret is in it", b"of another signer", b"of elsewhere")
+    assert push(fake.client(), elsewhere, digest(image), "1.0.1").tags == (tag,)
+    pull(fake.client(), elsewhere, digest(image), "web")
+    pull(fake.client(), shop.layout, digest(image), "web-1.0.1")
+    for layout in (shop.layout, elsewhere):
+        assert sorted(said(layout, "att")) == [
+            b"it may be there",
+            b"of another signer",
+            b"of elsewhere",
+        ]
+    assert not push(fake.client(), shop.layout, digest(image), "1.0.1").changed
+    # Said again as it was first, it counts again.
+    say(shop.layout, "att", b"a secret is in it", b"of another signer", b"of elsewhere")
+    push(fake.client(), shop.layout, digest(image), "1.0.1")
+    pull(fake.client(), elsewhere, digest(image), "web")
+    assert b"a secret is in it" in said(elsewhere, "att")
+    assert b"it may be there" not in said(elsewhere, "att")
 
 
 def test_a_list_of_what_refers_to_a_manifest_is_kept_for_registries_without_one(
