@@ -65,8 +65,9 @@ class Backend(Protocol):
     def apply(self, actions: Sequence[Action], lock: Lock) -> Sequence[Outcome]:
         """Do *actions*, side by side where that is quicker, and tell for each what became of it.
 
-        First compares *lock*'s token with the one that the backend keeps, and when it is another
-        does nothing and answers Fault.LOCK for each. Raises nothing for an action that failed.
+        First compares *lock*'s token with the one that the backend keeps, and when it is another,
+        or its lease there is over, does nothing and answers Fault.LOCK for each: whoever slept for
+        so long acts on what was so then. Raises nothing for an action that failed.
 
         Start returns when the engine has started the process, not when it is healthy. Stop returns
         when the instance is gone, at most its stop timeout (then SIGKILL) later.

@@ -64,6 +64,12 @@ def _check(section: Section, policy: Policy, exclusive: bool) -> None:
         (section.get("max_surge") or section.field).complain(
             "is 0 and so is max_unavailable: nothing could ever be replaced; raise one of them"
         )
+    waits = policy.bake_time + sum(step.pause or 0.0 for step in policy.steps)
+    if waits >= policy.deadline:
+        (section.get("deadline") or section.field).complain(
+            f"gives {policy.deadline:g} s to rotations that wait {waits:g} s in bake_time and "
+            "steps alone; give a longer deadline"
+        )
     if policy.strategy is Strategy.BLUE_GREEN:
         surge = section.get("max_surge")
         if surge is not None and policy.max_surge != Amount(100, percent=True):
