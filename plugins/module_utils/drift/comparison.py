@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .engine_made import engine_files, given_devices, is_engine_mount
+from .exported import as_exported
 from .findings import Finding, Kind
 from .instance import Instance, Observed, Process
 from .manifest import Entry, Manifest
@@ -53,11 +54,14 @@ def compare(expected: Expectation, instance: Instance, observed: Observed) -> li
     )
     found += _compare_mounts(expected, instance, observed)
     left_out = expected.state | given_devices(instance)
-    found += compare_files(expected.manifest.entries, observed, left_out)
+    wanted = expected.manifest.entries
+    if observed.processes is None:
+        wanted = as_exported(wanted)
+    found += compare_files(wanted, observed, left_out)
     found += _compare_packages(expected.manifest.packages, observed.packages)
     allowed = (*expected.commands, *_health_command(settings))
     for process in observed.processes or ():
-        found += _judge_process(process, expected.manifest.entries, observed, allowed)
+        found += _judge_process(process, wanted, observed, allowed)
     return list(dict.fromkeys(found))
 
 

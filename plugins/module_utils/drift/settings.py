@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from .findings import Finding, Kind
 
 ENV = "env."
 """Begins the name of a setting that is a variable of the environment; its value is never told."""
+
+GIVEN = "(given)"
+"""Stands for the value of a variable that must be there and of which no more is known."""
 
 SAFE: Mapping[str, Any] = {
     "privileged": False,
@@ -35,7 +39,7 @@ def observed_settings(document: Mapping[str, Any]) -> dict[str, Any]:
     policy = host.get("RestartPolicy") or {}
     security = sorted(str(one) for one in host.get("SecurityOpt") or ())
     return {
-        **_from_config(config),
+        **from_config(config),
         "privileged": bool(host.get("Privileged")),
         "read_only": bool(host.get("ReadonlyRootfs")),
         "cap_add": _capabilities(host.get("CapAdd")),
@@ -49,6 +53,7 @@ def observed_settings(document: Mapping[str, Any]) -> dict[str, Any]:
         "restart": str(policy.get("Name") or "no"),
         "init": bool(host.get("Init")),
         "tmpfs": sorted(host.get("Tmpfs") or ()),
+        "volumes": sorted(_volumes(document)),
         "pid_mode": str(host.get("PidMode") or ""),
         "ipc_is_host": host.get("IpcMode") == "host",
         "uts_mode": str(host.get("UTSMode") or ""),
@@ -62,12 +67,13 @@ def observed_settings(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def image_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that an image's configuration asks for, those that it names."""
-    found = _from_config(config)
+    found = from_config(config)
     # The engine fills these in by itself when the image does not say.
     return {name: value for name, value in found.items() if value or name.startswith(ENV)}
 
 
-def _from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that images have too, from a container's or an image's ``Config``."""
     check = config.get("Healthcheck") or {}
     return {
         "user": str(config.get("User") or ""),
@@ -86,6 +92,15 @@ def _variables(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
+def _volumes(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield ``SOURCE:PATH`` of what is mounted; the engine's own names are as good as none."""
+    for one in document.get("Mounts") or ():
+        if one.get("Type") in ("volume", "bind"):
+            source = str(one.get("Name") or one.get("Source") or "")
+            nameless = re.fullmatch("[0-9a-f]{64}", source) is not None
+            yield f"{'' if nameless else source}:{one.get('Destination')}"
+
+
 def _capabilities(names: Any) -> list[str]:
     return sorted(str(name).upper().removeprefix("CAP_") for name in names or ())
 
@@ -99,7 +114,7 @@ def compare_settings(
     """
     for name in sorted(expected):
         wanted, found = expected[name], observed.get(name)
-        if wanted == found:
+        if wanted == found or (wanted is GIVEN and found is not None):
             continue
         if name.startswith(ENV):
             how = "removed" if name not in observed else "changed"

@@ -174,6 +174,19 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class IgnoredDrift:
+    """A difference between instances and their version that is fine, and why.
+
+    :param kind: ``file``, ``package``, ``process``, ``setting`` or ``mount``.
+    :param pattern: of the subject; ``*`` is any text without a slash, ``**`` any text.
+    """
+
+    kind: str
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackendChoice:
     """Where the instances run.
 
@@ -215,6 +228,7 @@ class GroupDefinition:
     stop_timeout: float = 10.0
     drain_time: float = 30.0
     command: tuple[str, ...] | None = None
+    ignored_drift: tuple[IgnoredDrift, ...] = ()
     shown_path: str = field(default="", compare=False)
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

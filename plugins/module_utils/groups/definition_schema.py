@@ -19,6 +19,7 @@ from ..core.yaml_source import (
     is_sequence,
     line_of,
 )
+from .definition_drift import read_drift
 from .definition_model import BackendChoice, GroupDefinition, GroupPort, ImageChoice
 from .definition_policy import read_policy
 from .definition_run import (
@@ -67,6 +68,7 @@ def read_group(source: Source) -> GroupDefinition:
         stop_timeout=seconds(top, "stop_timeout", 10.0),
         drain_time=seconds(top, "drain_time", 30.0),
         command=_command(top),
+        ignored_drift=read_drift(top),
         shown_path=source.shown_path,
         lines=dict(_lines(source.root, "")),
         document=_document(source),

@@ -138,7 +138,7 @@ def _read_kept(path: Path) -> list[LayerEntry] | None:
 def _read_layer(layout: Layout, layer: Layer, watch: Watch | None) -> Iterator[LayerEntry]:
     digests: dict[str, LayerEntry] = {}
     for info, archive in members(layout, layer):
-        entry = _entry(info)
+        entry = member_entry(info)
         if entry.type is EntryType.FILE:
             entry = _hashed(archive, info, entry, watch)
             digests[entry.path] = entry
@@ -185,7 +185,8 @@ def member_path(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
-def _entry(info: tarfile.TarInfo) -> LayerEntry:
+def member_entry(info: tarfile.TarInfo) -> LayerEntry:
+    """Return what the header *info* says; a file has no digest yet."""
     path = member_path(info.name)
     kind = _TYPES.get(info.type)
     if kind is None:
