@@ -18,11 +18,13 @@ class Journal:
     """Lines ``TIME ROTATION EVENT text``, appended and synced one by one.
 
     :param path: the file; None keeps the lines in memory alone.
+    :param echo: is given each line too.
     """
 
     path: Path | None = None
     rotation: str = "-"
     now: Callable[[], float] = time.time
+    echo: Callable[[str], None] = field(default=lambda line: None)
     lines: list[str] = field(default_factory=list)
 
     def write(self, event: str, text: str) -> None:
@@ -30,6 +32,7 @@ class Journal:
         moment = datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
         line = f"{moment}Z {self.rotation} {event:<8} {' '.join(text.split())}"
         self.lines.append(line)
+        self.echo(line)
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)

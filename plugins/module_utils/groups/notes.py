@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..core.errors import DriverError
 from .backend import Backend
 from .model import Release
 
@@ -134,6 +135,36 @@ def read_signals(backend: Backend, rotation: str) -> Signals:
 def write_signals(backend: Backend, rotation: str, signals: Signals) -> None:
     """Tell *rotation* something."""
     backend.write_note(SIGNALS, {"rotation": rotation, **asdict(signals)})
+
+
+def approve(backend: Backend, name: str, by: str) -> str:
+    """Approve *name* for the rotation that goes on; return the rotation's name.
+
+    :param name: what it waits for, or is going to; empty is what it waits for now.
+    """
+    progress = _going_on(backend)
+    asked = name or progress.waits_for
+    if not asked:
+        raise DriverError(f"The rotation to {progress.version} waits for no approval.")
+    signals = read_signals(backend, progress.rotation)
+    approved = {**signals.approved, asked: by}
+    write_signals(backend, progress.rotation, replace(signals, approved=approved))
+    return progress.rotation
+
+
+def abort(backend: Backend, reason: str, by: str) -> str:
+    """Tell the rotation that goes on to end; return its name."""
+    progress = _going_on(backend)
+    signals = read_signals(backend, progress.rotation)
+    write_signals(backend, progress.rotation, replace(signals, abort=f"{reason} ({by})"))
+    return progress.rotation
+
+
+def _going_on(backend: Backend) -> Progress:
+    progress = read_progress(backend)
+    if progress is None:
+        raise DriverError("No rotation of the group goes on.")
+    return progress
 
 
 def _generation(note: Mapping[str, Any]) -> Generation:

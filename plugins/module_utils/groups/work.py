@@ -115,8 +115,18 @@ class Task:
 
 
 def straight(wanted: Wanted) -> Wanted:
-    """Return *wanted* to be reached one batch after the other, asking nobody."""
-    policy = replace(wanted.policy, strategy=Strategy.ROLLING, steps=(), gates=(), bake_time=0.0)
+    """Return *wanted* to be reached one batch after the other, asking nobody.
+
+    When that fails things stay as they are: on the way back there is nowhere to go back to.
+    """
+    policy = replace(
+        wanted.policy,
+        strategy=Strategy.ROLLING,
+        steps=(),
+        gates=(),
+        bake_time=0.0,
+        on_failure=OnFailure.PAUSE,
+    )
     return replace(wanted, policy=policy, surge_first=True)
 
 

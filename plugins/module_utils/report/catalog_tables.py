@@ -74,3 +74,24 @@ def _status_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         state if row["revoked"] or row["failures"] else "ok",
         ", ".join(row["runs"]) or "-",
     )
+
+
+def render_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each instance group, of what the catalog knows of it."""
+    if not groups:
+        return ["The catalog knows of no instance group."]
+    head = ("group", "image", "runs", "before", "instances", "channel", "since")
+    return render_table([head, *(_group_cells(one) for one in groups)])
+
+
+def _group_cells(one: Mapping[str, Any]) -> tuple[str, ...]:
+    before = [number for number in one["previous"] if number not in one["running"]]
+    return (
+        str(one["name"]),
+        str(one["image"]),
+        " and ".join(one["running"]),
+        before[0] if before else "",
+        str(one["instances"]),
+        str(one["channel"] or ""),
+        str(one["since"]),
+    )

@@ -150,7 +150,6 @@ class Simulated:
     intrude: Callable[[], None] = field(default=lambda: None)
     broken_rules: list[str] = field(default_factory=list)
     calls: int = 0
-    trouble_slept: int = 0
     hook_status: int = 0
     _machines: dict[str, _Machine] = field(default_factory=dict)
     _lock: Lock | None = None
@@ -215,7 +214,6 @@ class Simulated:
         """Do *actions*, as far as the lock and the platform let."""
         self.calls += 1
         if self._happens(self.trouble.sleeps):
-            self.trouble_slept += 1
             self.time.sleep(120.0)
         self.intrude()
         held = self.read_lock()
