@@ -21,18 +21,16 @@ from typing import Any
 from ...core.canonical import digest
 from ...core.command import Runner, run
 from ...core.errors import DriverError
-from ..balancer.configuration import Balance, Service, free_slots
-from ..balancer.container import ROLE_LABEL, Balancer, Site
-from ..balancer.director import Director, Place
+from ..balancer.container import ROLE_LABEL
+from ..balancer.director import Place
 from ..balancer.runtime import SlotState
-from ..definition_model import GroupDefinition, Hook
+from ..definition_model import GroupDefinition
 from ..model import (
     Action,
     Capabilities,
     Drain,
     Fault,
     Finding,
-    HookResult,
     Host,
     Instance,
     Lock,
@@ -44,15 +42,14 @@ from ..model import (
     Stop,
     Traffic,
 )
-from ..policy import bounds
 from .client import Client
 from .docker_containers import Containers, Refused
 from .docker_options import DockerOptions
-from .hook import run_hook
+from .ground import Ground
 from .instances import INSTANCE_LABEL, Address, address_of, instance_of, refuse_impossible
-from .ledger import Ledger, VolumeRows
+from .ledger import VolumeRows
 from .network import Network, ensure_network, find_network, free_port
-from .values import References, Resolve
+from .values import Resolve
 
 TAINTS = "taints"
 TRAFFIC = "traffic"
@@ -61,7 +58,7 @@ _SPARE_SLOTS = 2
 _PARALLEL = 8
 
 
-class DockerBackend:
+class DockerBackend(Ground):
     """One group on one or more Docker Engines."""
 
     def __init__(
@@ -73,16 +70,18 @@ class DockerBackend:
         now: Callable[[], float] = time.time,
     ) -> None:
         refuse_impossible(definition)
-        self._definition = definition
-        self._options = DockerOptions.of(definition)
         self._hosts = definition.backend.hosts or ("",)
         self._clients = {host: Client(host, runner) for host in self._hosts}
-        self._first = self._clients[self._hosts[0]]
-        self._resolve = resolve or References.of(definition)
-        self._now = now
-        self._ledger = Ledger(VolumeRows(self._first, definition.name), now)
-        self._network: Network | None = None
-        self._director: Director | None = None
+        first = self._clients[self._hosts[0]]
+        super().__init__(
+            definition,
+            DockerOptions.of(definition),
+            first,
+            VolumeRows(first, definition.name),
+            resolve=resolve,
+            now=now,
+        )
+        self._site: Network | None = None
         self._addresses: dict[str, Address] = {}
         self._pool = ThreadPoolExecutor(_PARALLEL)
 
@@ -104,19 +103,18 @@ class DockerBackend:
         found: list[Finding] = []
         for host in self._hosts:
             found += self._containers(host).preflight(release, -(-starts // len(self._hosts)))
-        if self._services() and not found:
-            found += self._balancer_findings()
+        if self.services() and not found:
+            found += self.balancer_findings()
         return found
 
     def prepare(self) -> None:
         """Make the network, the shared volumes and the balancer; see that all are behind it."""
-        name = self._options.network_name(self._definition.name)
         for host in self._hosts:
-            network = ensure_network(self._clients[host], self._definition.name, name)
+            network = ensure_network(self._clients[host], self.definition.name, self.network)
             if host == self._hosts[0]:
-                self._network = network
+                self._site = network
             self._containers(host).ensure_shared_volumes()
-        if director := self._find_director():
+        if director := self.director():
             director.balancer.ensure()
             there = {one.id for one in self.observe().instances if one.alive}
             places = {key: place for key, place in self._places().items() if key in there}
@@ -128,12 +126,12 @@ class DockerBackend:
         """Everything that carries the group's label, on all engines."""
         asked = {
             host: self._pool.submit(
-                client.containers, self._definition.name, f"label={ROLE_LABEL}=instance"
+                client.containers, self.definition.name, f"label={ROLE_LABEL}=instance"
             )
             for host, client in self._clients.items()
         }
-        asked_states = self._pool.submit(self._states)
-        taints = self._pool.submit(self._ledger.read_note, TAINTS)
+        asked_states = self._pool.submit(self.states)
+        taints = self._pool.submit(self.ledger.read_note, TAINTS)
         hosts: list[Host] = []
         inspected: list[dict[str, Any]] = []
         for host, answer in asked.items():
@@ -156,7 +154,7 @@ class DockerBackend:
             )
             for one in inspected
         }
-        plain = [instance_of(one, self._definition.health) for one in inspected]
+        plain = [instance_of(one, self.definition.health) for one in inspected]
         instances = tuple(
             sorted(
                 (
@@ -166,7 +164,7 @@ class DockerBackend:
                 key=lambda one: one.id,
             )
         )
-        return Observed(instances, tuple(hosts), self._now(), _revision(instances))
+        return Observed(instances, tuple(hosts), self.now(), _revision(instances))
 
     def logs(self, instance: str, lines: int = 100) -> str:
         """The last *lines* that *instance* wrote."""
@@ -179,7 +177,7 @@ class DockerBackend:
 
     def apply(self, actions: Sequence[Action], lock: Lock) -> Sequence[Outcome]:
         """Do *actions*: the balancer's parts in one go, those of the engines side by side."""
-        if not self._ledger.holds(lock):
+        if not self.ledger.holds(lock):
             return [Outcome(one, Fault.LOCK, "the lock is somebody else's") for one in actions]
         try:
             self._place(actions)
@@ -194,38 +192,6 @@ class DockerBackend:
                 self._direct(failed)
         return outcomes
 
-    def run_hook(self, hook: Hook, release: Release) -> HookResult:
-        """Run *hook* on the first engine."""
-        return run_hook(
-            self._first, self._definition, hook, release, self._resolve, self._network_name
-        )
-
-    # Locks and notes: the first engine's
-
-    def take_lock(self, holder: str, lease: float, *, break_it: bool = False) -> Lock:
-        """Take the group's lock for *lease* seconds, or raise LockHeld."""
-        return self._ledger.take_lock(holder, lease, break_it=break_it)
-
-    def renew_lock(self, lock: Lock, lease: float) -> Lock:
-        """Return *lock* with a lease from now."""
-        return self._ledger.renew_lock(lock, lease)
-
-    def release_lock(self, lock: Lock) -> None:
-        """Give *lock* back."""
-        self._ledger.release_lock(lock)
-
-    def read_lock(self) -> Lock | None:
-        """Who holds the lock."""
-        return self._ledger.read_lock()
-
-    def read_note(self, name: str) -> Mapping[str, Any]:
-        """Return the document *name*."""
-        return self._ledger.read_note(name)
-
-    def write_note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep *value* as the document *name*."""
-        self._ledger.write_note(name, value)
-
     def taint(self, instance: str, reason: str) -> None:
         """Note that *instance* is to be replaced; those that are gone are forgotten."""
         there = {one.id for one in self.observe().instances} | {instance}
@@ -235,7 +201,7 @@ class DockerBackend:
             kept[instance] = reason
             return {key: value for key, value in kept.items() if value}
 
-        self._ledger.change_note(TAINTS, change)
+        self.ledger.change_note(TAINTS, change)
 
     # Within
 
@@ -243,70 +209,18 @@ class DockerBackend:
     def _published(self) -> bool:
         return len(self._hosts) > 1
 
-    @property
-    def _network_name(self) -> str:
-        return self._options.network_name(self._definition.name)
-
     def _containers(self, host: str) -> Containers:
-        return Containers(self._clients[host], self._definition, self._resolve, self._network_name)
+        return Containers(self._clients[host], self.definition, self.resolve, self.network)
 
     def _host_of(self, inspected: Mapping[str, Any]) -> str:
         return instance_of(inspected, ()).host or self._hosts[0]
 
-    def _services(self) -> tuple[Service, ...]:
-        return tuple(
-            Service(port.published, port.container, port.mode)
-            for port in self._definition.ports
-            if port.published is not None
-        )
-
-    def _find_director(self) -> Director | None:
-        """Return who directs the traffic, None for a group that publishes nothing."""
-        if self._director is None and (services := self._services()):
-            limits = bounds(self._definition.policy, self._definition.size, stop_first=False)
-            balance = Balance(
-                self._definition.name,
-                services,
-                tuple(one for one in self._definition.health if one.kind in {"http", "tcp"}),
-                free_slots(limits.most + _SPARE_SLOTS),
-                self._options.algorithm,
-            )
-            site = Site(
-                self._options.balancer_image(self._first), self._network_name, self._options.bind
-            )
-            self._director = Director(Balancer(self._first, self._definition.name, site, balance))
-        return self._director
-
-    def _balancer_findings(self) -> list[Finding]:
-        try:
-            director = self._find_director()
-        except DriverError as error:
-            return [Finding(Fault.PLATFORM, str(error))]
-        if director is None or director.balancer.running():
-            return []
-        found = []
-        for service in self._services():
-            there = self._first(
-                *("ps", "--filter", f"publish={service.published}", "--format", "{{.Names}}")
-            ).text.split()
-            if there:
-                message = f"The port {service.published} is published by {', '.join(there)} already"
-                found.append(Finding(Fault.PLATFORM, message))
-        return found
-
-    def _states(self) -> list[SlotState]:
-        """Return what the balancer says; nothing while the group has none yet."""
-        director = self._find_director()
-        if director is None or not director.balancer.exists():
-            return []
-        return director.balancer.states()
-
     def _with_traffic(
         self, instances: Sequence[Instance], states: Sequence[SlotState]
     ) -> Iterable[Instance]:
-        if self._director is not None:
-            return self._director.seen(instances, self._places(), states)
-        working = self._ledger.read_note(TRAFFIC)
+        if (director := self.director()) is not None:
+            return director.seen(instances, self._places(), states)
+        working = self.ledger.read_note(TRAFFIC)
         return [
             replace(one, traffic=Traffic.READY if working.get(one.id) else Traffic.OUT)
             for one in instances
@@ -314,41 +228,40 @@ class DockerBackend:
 
     def _places(self) -> dict[str, Place]:
         """Return where the balancer finds each instance."""
-        containers = [port.container for port in self._definition.ports]
-        wanted = [containers.index(service.container) for service in self._services()]
-        return {
-            instance: (address.host, tuple(address.ports[at] for at in wanted))
-            for instance, address in self._addresses.items()
-            if len(address.ports) == len(containers)
-        }
+        found = {}
+        for instance, address in self._addresses.items():
+            ports = self.service_ports(address.ports)
+            if ports is not None:
+                found[instance] = (address.host, ports)
+        return found
 
     def _place(self, actions: Sequence[Action]) -> None:
         """Give those that are to start an address, and find out who has which."""
         starts = [one for one in actions if isinstance(one, Start)]
         if any(one.id not in self._addresses for one in actions):
             self.observe()
-        if self._network is None:
-            self._network = find_network(self._first, self._network_name)
-            if self._network is None:
-                raise DriverError(f"The network {self._network_name} is not there; prepare first.")
+        if self._site is None:
+            self._site = find_network(self.client, self.network)
+            if self._site is None:
+                raise DriverError(f"The network {self.network} is not there; prepare first.")
         for start in starts:
             if start.id in self._addresses:
                 continue
             if self._published:
                 taken = {port for one in self._addresses.values() for port in one.ports}
                 ports: list[int] = []
-                for port in self._definition.ports:
+                for port in self.definition.ports:
                     ports.append(free_port(f"{start.id}/{port.container}", taken | set(ports)))
-                host = self._options.reach(start.host or self._hosts[0], self._network.gateway)
+                host = self.options.reach(start.host or self._hosts[0], self._site.gateway)
                 self._addresses[start.id] = Address(host, tuple(ports), True)
             else:
                 used = {one.host for one in self._addresses.values()}
-                own = tuple(port.container for port in self._definition.ports)
-                self._addresses[start.id] = Address(self._network.free_address(start.id, used), own)
+                own = tuple(port.container for port in self.definition.ports)
+                self._addresses[start.id] = Address(self._site.free_address(start.id, used), own)
 
     def _direct(self, actions: Sequence[Action]) -> None:
         """Tell the balancer its part of *actions*, before any engine is told its own."""
-        director = self._find_director()
+        director = self.director()
         if director is None:
             self._keep_traffic(actions)
             return
@@ -369,7 +282,7 @@ class DockerBackend:
             return dict.fromkeys(sorted(working), True)
 
         if any(not isinstance(one, Start) for one in actions):
-            self._ledger.change_note(TRAFFIC, change)
+            self.ledger.change_note(TRAFFIC, change)
 
     def _do(self, action: Action) -> Outcome:
         """Do the engine's part of *action*."""

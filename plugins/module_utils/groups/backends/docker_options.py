@@ -17,6 +17,7 @@ from .client import Client
 BALANCER = "kiln/balancer"
 _ALGORITHMS = ("roundrobin", "leastconn")
 _KEYS = ("balancer", "bind", "network", "algorithm", "addresses")
+_SWARM_KEYS = (*_KEYS, "volume_driver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ class DockerOptions:
     :param balancer: the image with HAProxy; without a tag, its highest version that is there.
     :param bind: the address of the first engine's host that services are published at.
     :param network: the name of the group's network; ``kiln-GROUP`` when empty.
-    :param addresses: how the balancer reaches each engine's host, where DOCKER_HOST does not say.
+    :param addresses: how the balancer reaches each engine's host, where DOCKER_HOST does not say;
+        at Swarm, each node by its host name.
+    :param volume_driver: at Swarm, the driver of volumes that all nodes have.
     """
 
     balancer: str = BALANCER
@@ -34,17 +37,19 @@ class DockerOptions:
     network: str = ""
     algorithm: str = "roundrobin"
     addresses: Mapping[str, str] = field(default_factory=dict, hash=False)
+    volume_driver: str = ""
 
     @classmethod
     def of(cls, definition: GroupDefinition) -> DockerOptions:
         """Return the settings of *definition*; DriverError names the line of a wrong one."""
         given = definition.backend.options
+        known = _SWARM_KEYS if definition.backend.kind == "swarm" else _KEYS
         for key, value in given.items():
             where = definition.at(f"backend.options.{key}")
-            if key not in _KEYS:
+            if key not in known:
                 raise DriverError(
                     f"{where}: the backend {definition.backend.kind} has no such option; it has"
-                    f" {', '.join(_KEYS)}."
+                    f" {', '.join(known)}."
                 )
             kind = dict if key == "addresses" else str
             if not isinstance(value, kind):

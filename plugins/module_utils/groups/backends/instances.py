@@ -118,7 +118,7 @@ def tmpfs_options(definition: GroupDefinition, image_labels: Mapping[str, str]) 
     """Return the mounts in memory that the image declares as state, and the definition's own."""
     volumes = {volume.path for volume in definition.volumes}
     found: dict[str, str] = {path: path for path in definition.hardening.tmpfs}
-    for state in _declared_state(image_labels):
+    for state in declared_state(image_labels.get(STATE_LABEL, "[]")):
         path = str(state["path"])
         if state.get("kind") == "tmpfs" and path not in volumes:
             uid, _colon, gid = str(state.get("owner", "0:0")).partition(":")
@@ -126,9 +126,10 @@ def tmpfs_options(definition: GroupDefinition, image_labels: Mapping[str, str]) 
     return [word for path in sorted(found) for word in ("--tmpfs", found[path])]
 
 
-def _declared_state(image_labels: Mapping[str, str]) -> list[dict[str, Any]]:
+def declared_state(text: str) -> list[dict[str, Any]]:
+    """Return the state that an image declares, from its label."""
     try:
-        found = json.loads(image_labels.get(STATE_LABEL, "[]"))
+        found = json.loads(text)
     except ValueError as error:
         raise DriverError(f"The image's label {STATE_LABEL} is no JSON.") from error
     return [one for one in found if isinstance(one, dict) and "path" in one]
@@ -195,7 +196,7 @@ def instance_of(inspected: Mapping[str, Any], checks: Sequence[HealthCheck]) -> 
         health=_engine_health(state, checks) if running else Health.FAILING,
         slot=int(slot) if slot else None,
         host=marks.get(HOST_LABEL, ""),
-        created=_time(str(inspected["Created"])),
+        created=unix_time(str(inspected["Created"])),
         restarts=int(inspected.get("RestartCount") or 0),
         exit_status=None if running else int(state.get("ExitCode") or 0),
         detail=_detail(state),
@@ -240,7 +241,8 @@ def _detail(state: Mapping[str, Any]) -> str:
     return "" if state["Running"] else f"ended with status {state.get('ExitCode')}"
 
 
-def _time(text: str) -> float:
+def unix_time(text: str) -> float:
+    """Return the Unix time that the engine wrote as *text*."""
     # Nanoseconds, which no Python before 3.12 reads, are more than anyone needs.
     seconds, _point, rest = text.partition(".")
     fraction = float(f"0.{rest.rstrip('Z')}") if rest else 0.0

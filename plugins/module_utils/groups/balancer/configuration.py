@@ -20,6 +20,9 @@ from ..model import Traffic
 FULL_WEIGHT = 100
 """Of an instance with its whole share. Not 1: parts of it must be whole numbers too."""
 
+CLOSING = "proc.closing"
+"""The variable, which the image's file sets to 0, that ends each connection after its answer."""
+
 # How a dead instance is noticed where no check of the definition is HAProxy's.
 _CONNECT = HealthCheck("tcp", interval=1.0, timeout=2.0, healthy=1, unhealthy=2)
 
@@ -105,7 +108,10 @@ def _frontend(service: Service) -> list[str]:
     ]
     if service.mode == "http":
         # A request that may have done something is sent once; others may be sent again.
-        lines.append("    http-request disable-l7-retry unless { method GET HEAD OPTIONS }")
+        lines += [
+            "    http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+            f"    http-after-response set-header Connection close if {{ var({CLOSING}) -m int 1 }}",
+        ]
     return lines
 
 

@@ -11,11 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ...core.command import last_lines
 from ...core.errors import DriverError
 from ...core.waiting import Clock, wait_for
 from ..backends.client import GROUP_LABEL, Client, labels
 from .configuration import Balance, render, structure
-from .runtime import STATE, SlotState, parse_state, refuse_errors
+from .runtime import CLOSE, STATE, SlotState, parse_state, refuse_errors
 
 ROLE_LABEL = "io.kiln.role"
 _PROGRAM = "/usr/local/bin/balancer"
@@ -23,6 +24,7 @@ _STATE = "/var/lib/balancer"
 _UID = 199  # of the role haproxy
 _STOP = 75  # seconds: more than the role's hard-stop-after
 _READY = 30.0
+_CLOSING = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,15 @@ class Balancer:
             self.reload()
 
     def reload(self) -> None:
-        """Have HAProxy start again with what it was told last; its sockets stay open."""
+        """Have HAProxy start again with what it was told last; its sockets stay open.
+
+        The process that goes closes connections in which nothing happens, and a request may just be
+        on its way in one. So it first ends connections after an answer, as HTTP has it.
+        """
         before = self._process()
         self.write()
+        self._ask(CLOSE)
+        self.clock.sleep(_CLOSING)
         self.client("kill", "--signal", "USR2", self.name)
         wait_for(
             f"the balancer {self.name} to be loaded anew",
@@ -121,7 +129,13 @@ class Balancer:
         self.client("volume", "rm", "--force", self.name)
 
     def _ask(self, command: str) -> str:
-        return self.client("exec", self.name, _PROGRAM, "ask", command).text
+        done = self.client("exec", self.name, _PROGRAM, "ask", command, check=False)
+        if done.status != 0:
+            raise DriverError(
+                f"The balancer {self.name} does not answer: {last_lines(done, 1)}",
+                hint=f"Look at it: docker logs {self.name}; docker start {self.name}",
+            )
+        return done.text
 
     def _process(self) -> str:
         """Return the number of the process that answers; empty while none does."""
@@ -131,8 +145,9 @@ class Balancer:
 
     def _wait_for_answer(self) -> None:
         def probe() -> str | None:
-            state = self.client.inspect("container", [self.name])[0]["State"]
-            if not state["Running"]:
+            found = self.client.inspect("container", [self.name])[0]
+            # One that cannot read its file is started again and again.
+            if not found["State"]["Running"] or found["RestartCount"]:
                 said = self.client("logs", "--tail", "5", self.name)
                 raise DriverError(
                     f"The balancer {self.name} ended at once:"

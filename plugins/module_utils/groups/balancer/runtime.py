@@ -17,10 +17,13 @@ from dataclasses import dataclass
 
 from ...core.errors import DriverError
 from ..model import Health, Traffic
-from .configuration import Balance, Slot
+from .configuration import CLOSING, Balance, Slot
 
 STATE = "show servers state; show stat"
 """The question that :func:`parse_state` understands the answer of."""
+
+CLOSE = f"experimental-mode on; set var {CLOSING} int(1)"
+"""Has each connection end after its next answer, which HAProxy does itself only for active ones."""
 
 _MAINTENANCE = 0x01 | 0x02 | 0x20
 _DRAIN = 0x08 | 0x10
