@@ -44,6 +44,7 @@ TEST_PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "systemd-analyze": "systemd",
     "umoci": "umoci",
+    "wrk": "wrk",
 }
 PROGRAMS = {"bake": BAKE_PROGRAMS, "test": {**BAKE_PROGRAMS, **TEST_PROGRAMS}}
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"

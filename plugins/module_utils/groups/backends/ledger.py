@@ -153,8 +153,8 @@ class Ledger:
         return self._lock()[1]
 
     def holds(self, lock: Lock) -> bool:
-        """Whether *lock* is the one that is kept, its lease being over or not."""
-        held = self._lock(expired=True)[1]
+        """Whether *lock* is the one that is kept, and its lease goes on."""
+        held = self.read_lock()
         return held is not None and held.token == lock.token
 
     def _lock(self, *, expired: bool = False) -> tuple[int, Lock | None]:

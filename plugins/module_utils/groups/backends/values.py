@@ -5,51 +5,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-from ...core.command import Runner, run
-from ...core.errors import DriverError
+from .. import references
 from ..definition_model import GroupDefinition, Reference, Variable
 
 Resolve = Callable[[Reference], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class References:
-    """Finds what a reference names, on the controller.
+def resolver(definition: GroupDefinition) -> Resolve:
+    """Return what finds the values that *definition* refers to; paths begin beside its file."""
+    folder = Path(definition.shown_path).parent if definition.shown_path else None
 
-    :param folder: where relative paths begin.
-    """
+    def find(reference: Reference) -> bytes:
+        return references.resolve(reference, f"The group {definition.name}", folder=folder)
 
-    folder: Path = Path()
-    runner: Runner = field(default=run)
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-
-    @classmethod
-    def of(cls, definition: GroupDefinition) -> References:
-        """Return what finds the references of *definition*, beside whose file paths begin."""
-        return cls(Path(definition.shown_path).parent if definition.shown_path else Path())
-
-    def __call__(self, reference: Reference) -> bytes:
-        if reference.kind == "env":
-            if reference.name not in self.environ:
-                raise DriverError(
-                    f"The variable {reference.name}, which the group refers to, is not set.",
-                    hint="Set it where Ansible runs.",
-                )
-            return self.environ[reference.name].encode()
-        if reference.kind == "file":
-            path = self.folder / reference.name
-            try:
-                return path.read_bytes()
-            except OSError as error:
-                raise DriverError(
-                    f"The file {path}, which the group refers to, cannot be read: {error.strerror}."
-                ) from error
-        return self.runner(list(reference.command), cwd=self.folder).stdout.removesuffix(b"\n")
+    return find
 
 
 def environment(

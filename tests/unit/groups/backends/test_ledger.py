@@ -162,6 +162,13 @@ def test_a_lock_is_renewed_by_its_holder(ledger: Ledger, clock: Clock) -> None:
     assert (renewed.token, renewed.since, renewed.until) == (mine.token, 1000.0, 1050.0)
 
 
+def test_a_lock_whose_lease_is_over_is_not_held(ledger: Ledger, clock: Clock) -> None:
+    mine = ledger.take_lock("me", 30)
+    assert ledger.holds(mine)
+    clock.time += 31
+    assert not ledger.holds(mine)
+
+
 def test_a_lock_that_was_given_back_is_free(ledger: Ledger) -> None:
     ledger.release_lock(ledger.take_lock("me", 30))
     assert ledger.read_lock() is None
