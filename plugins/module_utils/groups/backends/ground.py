@@ -20,7 +20,7 @@ from .client import Client
 from .docker_options import DockerOptions
 from .hook import run_hook
 from .ledger import Ledger, Rows
-from .values import Resolve, resolver
+from .values import References, Resolve
 
 _SPARE_SLOTS = 2
 
@@ -42,7 +42,7 @@ class Ground:
         self.options = options
         self.client = client
         self.now = now
-        self.resolve = resolve or resolver(definition)
+        self.resolve = resolve or References.of(definition)
         self.ledger = Ledger(rows, now)
         self._director: Director | None = None
 

@@ -5,23 +5,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import references
+from ...core.command import Runner, run
+from ...core.errors import DriverError
 from ..definition_model import GroupDefinition, Reference, Variable
 
 Resolve = Callable[[Reference], bytes]
+_PATIENCE = 60.0  # seconds that a program has to give a value
 
 
-def resolver(definition: GroupDefinition) -> Resolve:
-    """Return what finds the values that *definition* refers to; paths begin beside its file."""
-    folder = Path(definition.shown_path).parent if definition.shown_path else None
+@dataclass(frozen=True, slots=True)
+class References:
+    """Finds what a reference names, on the controller. No message has a value in it.
 
-    def find(reference: Reference) -> bytes:
-        return references.resolve(reference, f"The group {definition.name}", folder=folder)
+    :param folder: where relative paths begin; the working directory by default.
+    """
 
-    return find
+    folder: Path | None = None
+    runner: Runner = field(default=run)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def of(cls, definition: GroupDefinition) -> References:
+        """Return what finds the references of *definition*, beside whose file paths begin."""
+        return cls(Path(definition.shown_path).parent if definition.shown_path else None)
+
+    def __call__(self, reference: Reference) -> bytes:
+        if reference.kind == "env":
+            value = self.environ.get(reference.name)
+            if value is None:
+                raise DriverError(
+                    f"The variable {reference.name}, which the group refers to, is not set.",
+                    hint="Set it where Ansible runs.",
+                )
+            return value.encode("utf-8", "surrogateescape")
+        if reference.kind == "file":
+            path = (self.folder or Path()) / Path(reference.name).expanduser()
+            try:
+                return path.read_bytes()
+            except OSError as error:
+                raise DriverError(
+                    f"The file {path}, which the group refers to, cannot be read: {error.strerror}."
+                ) from error
+        done = self.runner(list(reference.command), check=False, timeout=_PATIENCE, cwd=self.folder)
+        if done.status != 0:
+            # What it wrote could be the value itself.
+            raise DriverError(
+                f"The program {reference.command[0]}, which the group refers to, ended with"
+                f" status {done.status}."
+            )
+        return done.stdout.removesuffix(b"\n")
 
 
 def environment(
