@@ -62,7 +62,7 @@ class ActionModule(CatalogAction):
         result: dict[str, Any] = {
             "changed": bool(going) or state == "present",
             "removed": sorted(going),
-            "copy": made[0].name if made else None,
+            "container": made[0].name if made else None,
             "volumes": dict(made[0].volumes) if made else {},
         }
         if made:

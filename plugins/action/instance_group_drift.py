@@ -76,23 +76,27 @@ class ActionModule(CatalogAction):
         for name in ("label", "host", "image", "version", "state", "settings"):
             if self._task.args.get(name):
                 raise DriverError(f"The option {name} is not for a group: its definition says it.")
-        from ..plugin_utils.group_drift import GroupCheck, open_backend, plan_taints, taint
+        from ..plugin_utils.group_drift import GroupCheck, open_backend, plan_taints
 
         def checker(host: str) -> Checker:
             return self._checker(task_vars, host)
 
         check = GroupCheck(self.shop(task_vars), self.catalog(task_vars), group, checker, rules)
-        found = check.reports(frozenset(self.listed("instances")))
-        marks: dict[str, str] = {}
-        if boolean(self._task.args.get("taint", False)):
-            backend = open_backend(group)
-            try:
-                tainted = {one.id: one.tainted for one in backend.observe().instances}
-                marks = plan_taints(found, tainted)
+        only = set(self.listed("instances"))
+        backend = open_backend(group)
+        try:
+            members = [one for one in backend.observe().instances if not only or one.id in only]
+            if missing := sorted(only - {one.id for one in members}):
+                raise DriverError(f"The group {group.name} has no instance {', '.join(missing)}.")
+            found = check.reports(members)
+            marks: dict[str, str] = {}
+            if boolean(self._task.args.get("taint", False)):
+                marks = plan_taints(found, {one.id: one.tainted for one in members})
                 if not self._task.check_mode:
-                    taint(backend, marks)
-            finally:
-                backend.close()
+                    for name, reason in marks.items():
+                        backend.taint(name, reason)
+        finally:
+            backend.close()
         return list(found.values()), marks
 
     def _containers(self, task_vars: Mapping[str, Any], rules: tuple[Rule, ...]) -> list[Report]:

@@ -78,7 +78,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-copy:
+container:
   description: Name of the copy; none in check mode and when none was asked for.
   returned: success
   type: str

@@ -160,17 +160,42 @@ def wrong_version(instance: Instance, reason: str) -> Report:
 
 
 def checker_of(
-    shop: Workshop, host: str, *, mirror: str | None, say: Callable[[str], None]
+    shop: Workshop,
+    host: str,
+    *,
+    mirror: str | None,
+    say: Callable[[str], None],
+    make: bool = True,
 ) -> Checker:
-    """Return what checks instances of the engine at *host*."""
-    return Checker(client_of(host), lambda: toolbox_at(shop, host, mirror=mirror, say=say))
+    """Return what checks instances of the engine at *host*.
+
+    :param make: make the toolbox when it is not there; else that is an error.
+    """
+
+    def prepare() -> str:
+        return toolbox_at(shop, host, mirror=mirror, say=say, make=make)
+
+    return Checker(client_of(host), prepare)
 
 
-def toolbox_at(shop: Workshop, host: str, *, mirror: str | None, say: Callable[[str], None]) -> str:
+def toolbox_at(
+    shop: Workshop,
+    host: str,
+    *,
+    mirror: str | None,
+    say: Callable[[str], None],
+    make: bool = True,
+) -> str:
     """Return the name of the toolbox that reads instances, after the engine at *host* has it."""
     client, (name, packages) = client_of(host), TOOLBOX
     spec = ToolboxSpec(name, packages, mirror=mirror)
-    made = ensure_toolbox(spec, engine=shop.engine, home=shop.home, say=say).image
+    made = spec.reference(shop.engine.architecture())
+    if not make and run([*client, "image", "inspect", made], check=False).status != 0:
+        raise DriverError(
+            "The toolbox that reads instances is not there.", hint="kiln.immutable.drift makes it."
+        )
+    if make:
+        ensure_toolbox(spec, engine=shop.engine, home=shop.home, say=say)
     if host and run([*client, "image", "inspect", made], check=False).status != 0:
         say(f"Bringing the toolbox {name} to {host}")
         run([*client, "load", "--quiet"], stdin=run(["docker", "save", made]).stdout)

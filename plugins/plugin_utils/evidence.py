@@ -15,50 +15,59 @@ from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 from ..module_utils.drift.bundle import Collector, bundle_path, write_bundle
 from ..module_utils.drift.findings import Report
-from ..module_utils.drift.instance import Instance, find_instances
-from .drift_check import PLAIN, Asked, checker_of, client_of, expectation, version_of
+from ..module_utils.groups import model
+from ..module_utils.groups.backends.instances import INSTANCE_LABEL
+from ..module_utils.groups.definition_model import GroupDefinition
+from .drift_check import Checker, checker_of, client_of
+from .group_drift import GroupCheck
+from .group_expectation import group_instances
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Writes a bundle for each instance that is asked for.
+    """Writes a bundle for each instance of a group that it is shown: the engine's ``evidence``.
 
-    :param asked: how instances of the group should be, for their drift.
-    :param say: told what takes long.
+    It fails nothing: what a rotation does must not depend on whether a bundle can be written.
+
+    :param say: told where the bundle is, or why there is none.
     """
 
     shop: Workshop
     catalog: Catalog
-    asked: Asked = PLAIN
-    mirror: str | None = None
+    definition: GroupDefinition
     say: Callable[[str], None] = lambda text: None
     clock: Callable[[], float] = field(default=time.time)
 
-    def keep(
-        self, group: str, name: str, why: str, *, host: str = "", image: str = "", version: str = ""
-    ) -> Path:
-        """Write the bundle of the instance *name* and return its path.
-
-        :param host: address of its engine; empty is the client's own.
-        :param image: name of the image, and *version* its number, where they are known.
-
-        DriverError when the engine does not know the instance; nothing else keeps it from being
-        written but a full disk.
-        """
-        (instance,) = find_instances([name], client=client_of(host))
-        report = self._drift(instance, host, image, version)
-        parts = Collector(client_of(host)).parts(instance, why, report)
-        now = self.clock()
-        path = bundle_path(self.shop.home.root, group, instance.name, now)
-        write_bundle(path, parts, now)
-        return path
-
-    def _drift(self, instance: Instance, host: str, image: str, version: str) -> Report | str:
+    def __call__(self, instance: model.Instance, reason: str) -> None:
+        """Write the bundle of *instance*, which failed for *reason*."""
         try:
-            expected = version_of(self.catalog, instance, image, version)
-            checker = checker_of(self.shop, host, mirror=self.mirror, say=self.say)
-            pair = (instance, expectation(self.shop, expected, self.asked))
-            (report,) = checker.check([pair], self.asked.rules)
+            path = self.keep(instance, reason)
+        except (DriverError, OSError) as error:
+            self.say(f"Of {instance.id}, which failed, nothing could be kept: {error}")
+        else:
+            self.say(f"What is known of {instance.id}, which failed: {path}")
+
+    def keep(self, instance: model.Instance, reason: str) -> Path:
+        """Write the bundle of *instance* and return its path.
+
+        DriverError when no engine has the instance.
+        """
+        for host, one in group_instances(self.definition):
+            if one.labels[INSTANCE_LABEL] == instance.id:
+                parts = Collector(client_of(host)).parts(one, reason, self._drift(instance))
+                now = self.clock()
+                path = bundle_path(self.shop.home.root, self.definition.name, instance.id, now)
+                write_bundle(path, parts, now)
+                return path
+        raise DriverError(f"No engine has it ({reason}).")
+
+    def _drift(self, instance: model.Instance) -> Report | str:
+        check = GroupCheck(self.shop, self.catalog, self.definition, self._checker)
+        try:
+            return check.reports([instance]).get(instance.id, "It went away meanwhile.")
         except DriverError as error:
             return str(error)
-        return report
+
+    def _checker(self, host: str) -> Checker:
+        # Making the toolbox takes longer than an instance that failed may wait.
+        return checker_of(self.shop, host, mirror=None, say=self.say, make=False)

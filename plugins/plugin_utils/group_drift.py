@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..module_utils.build.workshop import Workshop
@@ -14,6 +14,7 @@ from ..module_utils.core.errors import DriverError
 from ..module_utils.drift.comparison import Expectation
 from ..module_utils.drift.findings import Finding, Report, Rule
 from ..module_utils.drift.instance import Instance
+from ..module_utils.groups import model
 from ..module_utils.groups.backend import Backend
 from ..module_utils.groups.backends.instances import INSTANCE_LABEL
 from ..module_utils.groups.definition_model import GroupDefinition
@@ -23,7 +24,6 @@ from .group_expectation import (
     group_rules,
     of_group,
     other_definition,
-    recorded_version,
 )
 
 DRIFTED = "drifted: "
@@ -44,45 +44,52 @@ class GroupCheck:
     rules: tuple[Rule, ...] = ()
     _expected: dict[str, Expectation] = field(default_factory=dict, init=False)
 
-    def reports(self, only: frozenset[str] = frozenset()) -> dict[str, Report]:
-        """Return a report for each instance, by its name in the group.
+    def reports(self, members: Sequence[model.Instance]) -> dict[str, Report]:
+        """Return a report for each of *members*, by its name in the group.
 
-        :param only: names of those that are looked at; all when it is empty.
+        DriverError when one that runs is on no engine that the definition names.
         """
         rules = (*group_rules(self.definition), *self.rules)
+        wanted = {one.id: one for one in members}
         found: dict[str, Report] = {}
         by_host: dict[str, list[Instance]] = {}
         for host, one in group_instances(self.definition):
-            if not only or {one.name, one.labels[INSTANCE_LABEL]} & only:
+            if one.labels[INSTANCE_LABEL] in wanted:
                 by_host.setdefault(host, []).append(one)
         for host, instances in by_host.items():
             pairs: list[tuple[Instance, Expectation]] = []
             known: list[list[Finding]] = []
             for one in instances:
-                expected = self._expectation(one)
+                member = wanted[one.labels[INSTANCE_LABEL]]
+                expected = self._expectation(member, one)
                 if isinstance(expected, str):
-                    found[one.labels[INSTANCE_LABEL]] = wrong_version(one, expected)
+                    found[member.id] = wrong_version(one, expected)
                     continue
                 pairs.append((one, expected))
-                known.append(other_definition(self.definition, one))
+                known.append(other_definition(self.definition, member))
             reports = self.checker(host).check(pairs, rules, known)
             for (one, _expected), report in zip(pairs, reports, strict=True):
                 found[one.labels[INSTANCE_LABEL]] = report
+        unseen = sorted(one.id for one in members if one.alive and one.id not in found)
+        if unseen:
+            raise DriverError(
+                f"Of {', '.join(unseen)} no engine of the group has a container.",
+                hint="Name the engines of all nodes in backend.hosts.",
+            )
         return dict(sorted(found.items()))
 
-    def _expectation(self, instance: Instance) -> Expectation | str:
+    def _expectation(self, member: model.Instance, instance: Instance) -> Expectation | str:
         """Return what *instance* should be, or why nobody can say."""
-        image = self.definition.image.name
-        number, digest = recorded_version(instance)
+        image, number = self.definition.image.name, member.version
         version = self.catalog.version(image, number) if number else None
         if version is None:
             return f"it says that it is {image} {number or 'without a number'}, which is no version"
-        if version.index != digest:
-            return f"it says that it is {digest}, which is not {image} {number}"
+        if version.index != member.digest:
+            return f"it says that it is {member.digest}, which is not {image} {number}"
         if number not in self._expected:
             self._expected[number] = expectation(self.shop, version)
         config = image_config(self.shop, version)
-        return of_group(self._expected[number], self.definition, instance, config)
+        return of_group(self._expected[number], self.definition, member, instance, config)
 
 
 def plan_taints(reports: dict[str, Report], tainted: dict[str, str]) -> dict[str, str]:
@@ -103,12 +110,6 @@ def plan_taints(reports: dict[str, Report], tainted: dict[str, str]) -> dict[str
         if after != before:
             wanted[name] = after
     return wanted
-
-
-def taint(backend: Backend, marks: dict[str, str]) -> None:
-    """Set the *marks* in the backend."""
-    for name, reason in marks.items():
-        backend.taint(name, reason)
 
 
 def open_backend(definition: GroupDefinition) -> Backend:

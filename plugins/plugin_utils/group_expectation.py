@@ -10,19 +10,15 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..module_utils.core.errors import DriverError
 from ..module_utils.drift.comparison import Expectation
 from ..module_utils.drift.findings import Finding, Kind, Rule
 from ..module_utils.drift.instance import Instance, find_instances
-from ..module_utils.drift.settings import ENV, GIVEN, image_settings
+from ..module_utils.drift.settings import ENV, GIVEN
+from ..module_utils.groups import model
 from ..module_utils.groups.backends.client import GROUP_LABEL
 from ..module_utils.groups.backends.docker_options import DockerOptions
 from ..module_utils.groups.backends.instances import (
-    DIGEST_LABEL,
     INSTANCE_LABEL,
-    SETTINGS_LABEL,
-    SLOT_LABEL,
-    VERSION_LABEL,
     health_options,
     tmpfs_options,
     volume_name,
@@ -51,59 +47,62 @@ def group_instances(definition: GroupDefinition) -> list[tuple[str, Instance]]:
     return list(found.values())
 
 
-def recorded_version(instance: Instance) -> tuple[str, str]:
-    """Return number and digest of the version that *instance* was started from."""
-    return instance.labels.get(VERSION_LABEL, ""), instance.labels.get(DIGEST_LABEL, "")
-
-
 def of_group(
     expected: Expectation,
     definition: GroupDefinition,
+    member: model.Instance,
     instance: Instance,
     config: Mapping[str, Any],
 ) -> Expectation:
     """Return *expected* with what the group's definition says of *instance*.
 
+    :param member: the same instance, as the group's backend knows it.
     :param config: the ``config`` of the image's configuration.
     """
     labels = config.get("Labels") or {}
-    slot = instance.labels.get(SLOT_LABEL)
-    name = instance.labels[INSTANCE_LABEL]
     volumes = {
-        one.path: volume_name(definition, one, int(slot) if slot else None)
+        one.path: volume_name(definition, one, member.slot)
         for one in definition.volumes
-        if slot or one.access == "shared"
+        if member.slot is not None or one.access == "shared"
     }
     folders = dict.fromkeys(str(PurePosixPath(one.path).parent) for one in definition.secrets)
-    volumes |= {folder: f"{instance.name}-secrets-{at}" for at, folder in enumerate(folders)}
-    named = {*volumes, *definition.hardening.tmpfs}
-    # The engine gives a volume to what the image declares and nobody names.
-    nameless = {path: "" for path in config.get("Volumes") or () if path not in named}
     memory = [word.partition(":")[0] for word in tmpfs_options(definition, labels)[1::2]]
     settings = {
         **expected.settings,
         **_limits(definition),
-        **_environment(definition, config),
-        "networks": [DockerOptions.of(definition).network_name(definition.name)],
-        "tmpfs": sorted(memory),
-        "volumes": sorted(f"{source}:{path}" for path, source in {**volumes, **nameless}.items()),
+        **_environment(definition),
     }
     if definition.command is not None:
         settings["command"] = list(definition.command)
     check = _health(definition)
     if check is not None:
         settings["healthcheck"] = check
-    state = {path.strip("/") for path in (*volumes, *memory)}
-    if not name:
-        raise DriverError(f"The container {instance.name} does not say which instance it is.")
+    if definition.backend.kind == "docker":
+        # Other platforms have ways of their own for these.
+        given = {folder: f"{instance.name}-secrets-{at}" for at, folder in enumerate(folders)}
+        named = {*volumes, *folders, *definition.hardening.tmpfs}
+        # The engine gives a volume to what the image declares and nobody names.
+        nameless = {path: "" for path in config.get("Volumes") or () if path not in named}
+        mounted = {**volumes, **given, **nameless}
+        settings |= {
+            "networks": [DockerOptions.of(definition).network_name(definition.name)],
+            "tmpfs": sorted(memory),
+            "volumes": sorted(f"{source}:{path}" for path, source in mounted.items()),
+            "security_opt": (
+                ["no-new-privileges"] if definition.hardening.no_new_privileges else []
+            ),
+            "pids_limit": definition.resources.pids,
+            "restart": "unless-stopped",
+        }
+    state = {path.strip("/") for path in (*volumes, *folders, *memory)}
     return replace(
         expected, state=expected.state | state, settings=settings, whole_environment=True
     )
 
 
-def other_definition(definition: GroupDefinition, instance: Instance) -> list[Finding]:
-    """Return that *instance* was started with settings that the definition has no more."""
-    if instance.labels.get(SETTINGS_LABEL) == definition.settings:
+def other_definition(definition: GroupDefinition, member: model.Instance) -> list[Finding]:
+    """Return that an instance was started with settings that the definition has no more."""
+    if member.settings == definition.settings:
         return []
     detail = "it was started with other settings than the definition has; a rotation replaces it"
     return [Finding(Kind.SETTING, "definition", "changed", detail)]
@@ -115,22 +114,17 @@ def _limits(definition: GroupDefinition) -> dict[str, Any]:
         "read_only": allowed.read_only,
         "cap_drop": sorted(allowed.drop),
         "cap_add": sorted(allowed.add),
-        "security_opt": ["no-new-privileges"] if allowed.no_new_privileges else [],
         "memory": limits.memory or 0,
         "cpus": limits.cpus or 0.0,
-        "pids_limit": limits.pids,
-        "restart": "unless-stopped",
     }
     return {**found, "user": allowed.user} if allowed.user else found
 
 
-def _environment(definition: GroupDefinition, config: Mapping[str, Any]) -> dict[str, Any]:
-    images = {name for name in image_settings(config) if name.startswith(ENV)}
-    # The engine gives every process a path.
-    found: dict[str, Any] = {} if f"{ENV}PATH" in images else {f"{ENV}PATH": GIVEN}
-    for one in definition.environment:
-        found[ENV + one.name] = one.value if one.reference is None else GIVEN
-    return found
+def _environment(definition: GroupDefinition) -> dict[str, Any]:
+    return {
+        ENV + one.name: one.value if one.reference is None else GIVEN
+        for one in definition.environment
+    }
 
 
 def _health(definition: GroupDefinition) -> list[str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .engine_made import engine_files, given_devices, is_engine_mount
+from .engine_made import INIT, engine_files, given_devices, is_engine_mount
 from .exported import as_exported
 from .findings import Finding, Kind
 from .instance import Instance, Observed, Process
@@ -18,7 +18,6 @@ from .settings import compare_settings, observed_settings
 
 # The root, and what every container has in memory.
 _READ_MOUNTS = ("", "dev", "dev/shm")
-_INIT = "/sbin/docker-init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _compare_mounts(
             if writable and instance.host_config.get("ReadonlyRootfs"):
                 detail = "it was made read-only and is writable now"
                 yield Finding(Kind.MOUNT, "/", "changed", detail)
-        elif path not in expected.state and not is_engine_mount(mount, instance):
+        elif not is_below(path, expected.state) and not is_engine_mount(mount, instance):
             detail = f"{mount.type}, {','.join(mount.options)}"
             yield Finding(Kind.MOUNT, f"/{path}", "added", detail)
 
@@ -169,7 +168,7 @@ def _judge_process(
     allowed: Sequence[tuple[str, ...]],
 ) -> Iterator[Finding]:
     said = f"pid {process.pid}, user {process.uid}: {' '.join(process.argv)[:120]}"
-    engines_own = process.exe == _INIT and _INIT[1:] in observed.mounts
+    engines_own = process.exe[1:] in INIT and process.exe[1:] in observed.mounts
     program = wanted.get(process.exe.lstrip("/"))
     if process.deleted:
         yield Finding(Kind.PROCESS, process.exe, "deleted", said)

@@ -14,7 +14,9 @@ from .reading import KERNEL_FILE_SYSTEMS, Mount
 
 _EMPTY = sha256_bytes(b"")
 _OWN_FILES = frozenset(("etc/hosts", "etc/hostname", "etc/resolv.conf"))
-_INIT = "sbin/docker-init"
+INIT = ("sbin/docker-init", "usr/sbin/docker-init")
+"""Where the engine mounts its own first process, depending on whether the image merged /usr."""
+
 # OCI runtime-spec v1.1, config-linux.md, "Default Devices".
 _DEVICES = {
     "null": (1, 3),
@@ -66,7 +68,7 @@ def given_devices(instance: Instance) -> frozenset[str]:
 
 def is_engine_mount(mount: Mount, instance: Instance) -> bool:
     """Say whether the engine mounts *mount* in every container, or was told to in its settings."""
-    if mount.path in _OWN_FILES or (mount.path == _INIT and instance.host_config.get("Init")):
+    if mount.path in _OWN_FILES or (mount.path in INIT and instance.host_config.get("Init")):
         return True
     if mount.path in ("dev", "dev/shm"):
         return mount.type == "tmpfs"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import DriverError
 from ..oci.capture import READ_BYTES
 from ..oci.listing import EntryType, LayerEntry, member_entry
+from .engine_made import INIT
 from .instance import Instance, Observed
 from .manifest import Entry
 from .reading import STATUS, Mount, packages_of
@@ -27,7 +28,7 @@ UNSEEN = (
     "extended attributes but capabilities, which an export leaves out",
 )
 KEPT_XATTR = "security.capability"
-_ENGINES = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab")
+_ENGINES = ("etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", *INIT)
 _TOPS = ("dev/", "proc/", "sys/")
 
 
@@ -67,6 +68,8 @@ def as_exported(wanted: Mapping[str, Entry]) -> dict[str, Entry]:
         if one.xattrs
         else one
         for path, one in wanted.items()
+        # The root itself is not in it.
+        if path
     }
 
 

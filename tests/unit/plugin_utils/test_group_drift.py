@@ -17,12 +17,15 @@ from ansible_collections.kiln.immutable.plugins.module_utils.drift.findings impo
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.instance import Instance
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.manifest import Manifest
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.settings import (
+    ENGINE_PATH,
     SAFE,
     compare_settings,
     image_settings,
     observed_settings,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.groups import model
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.definition import from_values
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.model import Life
 from ansible_collections.kiln.immutable.plugins.plugin_utils.group_drift import plan_taints
 from ansible_collections.kiln.immutable.plugins.plugin_utils.group_expectation import (
     group_rules,
@@ -56,13 +59,9 @@ DOCUMENT: dict[str, Any] = {
     "State": {"Running": True, "Pid": 7},
     "Config": {
         "User": "www-data",
-        "Env": ["MODE=prod", "TOKEN=secret", "PATH=/usr/bin"],
+        "Env": ["MODE=prod", "TOKEN=secret", f"PATH={ENGINE_PATH}"],
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": {
-            "io.kiln.instance": "shop-1",
-            "io.kiln.slot": "3",
-            "io.kiln.settings": GROUP.settings,
-        },
+        "Labels": {"io.kiln.instance": "shop-1"},
     },
     "HostConfig": {
         "ReadonlyRootfs": True,
@@ -82,6 +81,8 @@ DOCUMENT: dict[str, Any] = {
     "NetworkSettings": {"Networks": {"kiln-shop": {}}},
 }
 
+MEMBER = model.Instance("shop-1", "1.0.1", "sha256:1", GROUP.settings, Life.RUNNING, slot=3)
+
 
 def differences(document: dict[str, Any]) -> list[str]:
     """Return the settings of a container that are not the group's."""
@@ -89,7 +90,7 @@ def differences(document: dict[str, Any]) -> list[str]:
     plain = Expectation(
         "web 1", Manifest({}, {}), frozenset(), settings={**SAFE, **image_settings(IMAGE)}
     )
-    expected = of_group(plain, GROUP, instance, IMAGE)
+    expected = of_group(plain, GROUP, MEMBER, instance, IMAGE)
     assert expected.state >= {"srv/data", "run/secrets", "run/nginx", "tmp"}
     observed = observed_settings(document)
     found = compare_settings(
@@ -112,7 +113,7 @@ def test_each_setting_of_the_definition_is_compared() -> None:
     changed["NetworkSettings"] = networks
     assert set(differences(changed)) == {
         *("memory", "read_only", "cap_drop", "security_opt", "pids_limit", "cpus", "tmpfs"),
-        *("user", "env.MODE", "env.TOKEN", "env.LD_PRELOAD", "volumes", "networks"),
+        *("user", "env.MODE", "env.TOKEN", "env.PATH", "env.LD_PRELOAD", "volumes", "networks"),
     }
 
 
@@ -122,10 +123,9 @@ def test_rules_of_the_definition_count() -> None:
 
 
 def test_an_instance_of_an_older_definition_is_told() -> None:
-    instance = Instance.from_document(DOCUMENT)
-    assert other_definition(GROUP, instance) == []
+    assert other_definition(GROUP, MEMBER) == []
     moved = from_values({**VALUES, "environment": {"MODE": "test"}})
-    (one,) = other_definition(moved, instance)
+    (one,) = other_definition(moved, MEMBER)
     assert one.subject == "definition"
 
 
