@@ -20,6 +20,7 @@ from ..module_utils.catalog.version import Version
 from ..module_utils.core.errors import DriverError
 from ..module_utils.groups.backend import Backend
 from ..module_utils.groups.backends.docker import DockerBackend
+from ..module_utils.groups.backends.swarm import SwarmBackend
 from ..module_utils.groups.definition import from_values, load, with_image, with_size
 from ..module_utils.groups.definition_model import GroupDefinition
 from ..module_utils.groups.engine import Rotation
@@ -38,6 +39,7 @@ from .catalog_action import CatalogAction
 
 BACKENDS: Mapping[str, Callable[[GroupDefinition], Backend]] = {
     "docker": DockerBackend,
+    "swarm": SwarmBackend,
 }
 
 
