@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,11 +24,12 @@ from ..plugin_utils.drift_check import (
     expectation,
     version_of,
 )
+from ..plugin_utils.group_action import GroupAction
 
 LINES = 40
 
 
-class ActionModule(CatalogAction):
+class ActionModule(GroupAction):
     """The action ``kiln.immutable.instance_group_drift``."""
 
     _VALID_ARGS = frozenset(
@@ -40,7 +42,7 @@ class ActionModule(CatalogAction):
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Read the instances, tell in what they differ, and mark them where that is asked for."""
         rules = read_rules(self._task.args.get("ignore") or [], "The option ignore")
-        group = self._group()
+        group = self.definition() if self._task.args.get("group") else None
         marks: dict[str, str] = {}
         if group is None:
             if boolean(self._task.args.get("taint", False)):
@@ -62,13 +64,9 @@ class ActionModule(CatalogAction):
             result["diff"] = {"prepared": "".join(f"{line}\n" for line in lines)}
         return result
 
-    def _group(self) -> GroupDefinition | None:
-        given = self._task.args.get("group")
-        if given is None or given == "":
-            return None
-        from ..module_utils.groups.definition import from_values, load
-
-        return from_values(given) if isinstance(given, Mapping) else load(str(given))
+    def _store(self, task_vars: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        # Unlike a rotation it reads what the store has, and does not take long.
+        return CatalogAction._store(self, task_vars)
 
     def _of_group(
         self, task_vars: Mapping[str, Any], group: GroupDefinition, rules: tuple[Rule, ...]
@@ -76,14 +74,14 @@ class ActionModule(CatalogAction):
         for name in ("label", "host", "image", "version", "state", "settings"):
             if self._task.args.get(name):
                 raise DriverError(f"The option {name} is not for a group: its definition says it.")
-        from ..plugin_utils.group_drift import GroupCheck, open_backend, plan_taints
+        from ..plugin_utils.group_drift import GroupCheck, plan_taints
 
         def checker(host: str) -> Checker:
             return self._checker(task_vars, host)
 
         check = GroupCheck(self.shop(task_vars), self.catalog(task_vars), group, checker, rules)
         only = set(self.listed("instances"))
-        backend = open_backend(group)
+        backend = self.backend(group)
         try:
             members = [one for one in backend.observe().instances if not only or one.id in only]
             if missing := sorted(only - {one.id for one in members}):

@@ -36,6 +36,7 @@ from ..module_utils.groups.policy import Gate
 from ..module_utils.groups.run import Edge
 from ..module_utils.groups.work import Result
 from .catalog_action import CatalogAction
+from .evidence import Evidence
 
 BACKENDS: Mapping[str, Callable[[GroupDefinition], Backend]] = {
     "docker": DockerBackend,
@@ -124,9 +125,7 @@ class GroupAction(CatalogAction):
             journal=journal,
             edge=Edge(
                 ask=lambda gate, seconds: self._ask(definition, release, gate, seconds),
-                evidence=lambda instance, reason: self._keep_logs(
-                    task_vars, definition, backend, instance.id, reason
-                ),
+                evidence=Evidence(self.shop(task_vars), catalog, definition, self.say),
             ),
             judge=lambda one: self._judged(task_vars, catalog, definition, one),
             tell=lambda event, message: self._tell(catalog, backend, definition, event, message),
@@ -285,24 +284,6 @@ class GroupAction(CatalogAction):
         except DriverError as error:
             return [f"The catalog does not know of the rotation: {error}"]
         return []
-
-    def _keep_logs(
-        self,
-        task_vars: Mapping[str, Any],
-        definition: GroupDefinition,
-        backend: Backend,
-        instance: str,
-        reason: str,
-    ) -> None:
-        """Keep what an instance that failed has written, before it goes."""
-        folder = self.shop(task_vars).home.root / "groups" / f"{definition.name}.failed"
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            text = backend.logs(instance, 1000)
-        except DriverError as error:
-            text = f"Its log could not be read: {error}\n"
-        path = folder / f"{instance}.log"
-        path.write_text(f"{instance}: {reason}\n\n{text}", "utf-8")
 
 
 def release_of(version: Version) -> Release:

@@ -15,7 +15,6 @@ from ..module_utils.drift.comparison import Expectation
 from ..module_utils.drift.findings import Finding, Report, Rule
 from ..module_utils.drift.instance import Instance
 from ..module_utils.groups import model
-from ..module_utils.groups.backend import Backend
 from ..module_utils.groups.backends.instances import INSTANCE_LABEL
 from ..module_utils.groups.definition_model import GroupDefinition
 from .drift_check import Checker, expectation, image_config, wrong_version
@@ -110,15 +109,3 @@ def plan_taints(reports: dict[str, Report], tainted: dict[str, str]) -> dict[str
         if after != before:
             wanted[name] = after
     return wanted
-
-
-def open_backend(definition: GroupDefinition) -> Backend:
-    """Return the backend that drives the group of *definition*."""
-    from ..module_utils.groups.backends.docker import DockerBackend
-
-    if definition.backend.kind != "docker":
-        raise DriverError(
-            f"{definition.at('backend')}: instances of the backend {definition.backend.kind} cannot"
-            " be marked."
-        )
-    return DockerBackend(definition)
