@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run every check on this checkout, two side by side, and end with ``N passed, N failed``.
 
-The integration tests, the longest, have one lane; what uses no engine and then the Molecule
-scenarios, one after another, the other. The output of each is kept in ``.cache/checks/NAME.log``
-and its end shown when it fails. A check that runs nothing, or skips something, has failed.
+What answers quickly comes first, then the longest. The output of each is kept in
+``.cache/checks/NAME.log`` and its end shown when it fails. A check that runs nothing, or skips
+something, has failed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,18 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "checks"
 BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".collections"
+LONGEST = (
+    "reproducible",
+    "molecule-hardening",
+    "molecule-operations",
+    "bake-failure",
+    "integration-controls",
+    "integration-roles",
+    "lock",
+    "store",
+)  # those of the engine that take minutes, so that none of them begins last
 MARK = "KILN_CHECKS"  # every process of a run has this in its environment, with the run's own value
+LANES = 2  # checks at once; more of them than processors only makes each slower
 SHOWN_LINES = 150
 GRACE = 20.0  # seconds that an interrupted check has for cleaning up
 SETTLING = 10.0  # seconds that ended checks have until nothing of them may be left
@@ -47,7 +57,6 @@ class Check:
     name: str
     group: str
     commands: tuple[tuple[str, ...], ...]
-    engine: bool = False
     limit: float = 900
     junit: Path | None = None
 
@@ -82,19 +91,12 @@ def all_checks(root: Path = ROOT) -> list[Check]:
         ),
         one("changelog", "antsibull-changelog", "lint"),
         one("yamllint", "yamllint", "--strict", "."),
-        pytest_check("unit", root, "-n", "2"),
+        pytest_check("unit", root / "tests" / "unit", "-n", "2", group="unit"),
         one("sanity", str(BIN / "python"), ".ci/sanity.py"),
         one("ansible-lint", "ansible-lint"),
-        pytest_check("integration", root, engine=True),
-        *(
-            Check(
-                f"molecule-{scenario.parent.name}",
-                "molecule",
-                (("molecule", "test", "--scenario-name", scenario.parent.name),),
-                engine=True,
-                limit=1800,
-            )
-            for scenario in sorted(root.glob("molecule/*/molecule.yml"))
+        *sorted(
+            [*integration_checks(root), *molecule_checks(root)],
+            key=lambda check: LONGEST.index(check.name) if check.name in LONGEST else len(LONGEST),
         ),
     ]
 
@@ -104,11 +106,30 @@ def one(name: str, *command: str) -> Check:
     return Check(name, "static", (command,))
 
 
-def pytest_check(name: str, root: Path, *options: str, engine: bool = False) -> Check:
-    """Return the check that runs the tests below ``tests/NAME``."""
+def pytest_check(name: str, tests: Path, *options: str, group: str) -> Check:
+    """Return the check that runs *tests*, a file or a folder of them."""
     junit = LOGS / f"{name}.xml"
-    command = ("pytest", *options, f"--junitxml={junit}", str(root / "tests" / name))
-    return Check(name, name, (command,), engine=engine, limit=4200, junit=junit)
+    command = ("pytest", *options, "--durations=15", f"--junitxml={junit}", str(tests))
+    return Check(name, group, (command,), limit=2700, junit=junit)
+
+
+def integration_checks(root: Path) -> Iterator[Check]:
+    """Give a check for each folder of integration tests, for those of a bake one for each file."""
+    for folder in sorted((root / "tests" / "integration").glob("*/")):
+        if folder.name == "bake":
+            for path in sorted(folder.glob("test_*.py")):
+                name = path.stem.removeprefix("test_").replace("_", "-")
+                yield pytest_check(name, path, group="integration")
+        elif any(folder.glob("test_*.py")):
+            yield pytest_check(f"integration-{folder.name}", folder, group="integration")
+
+
+def molecule_checks(root: Path) -> Iterator[Check]:
+    """Give a check for each Molecule scenario."""
+    for scenario in sorted(root.glob("molecule/*/molecule.yml")):
+        name = scenario.parent.name
+        command = ("molecule", "test", "--scenario-name", name)
+        yield Check(f"molecule-{name}", "molecule", (command,), limit=1800)
 
 
 def select(checks: Sequence[Check], only: str) -> list[Check]:
@@ -219,25 +240,38 @@ def count_tests(name: str, junit: Path, seconds: float, reason: str) -> Outcome:
 
 
 async def run_all(checks: Iterable[Check], env: Mapping[str, str]) -> list[Outcome]:
-    """Run *checks* on two lanes: the integration tests on one, the scenarios on the other.
+    """Run *checks* in their order, at most ``LANES`` at once and of the scenarios only one.
 
-    Both take the checks that use no engine; two scenarios would make their bases at once.
+    Molecule installs the collection for each, where another would be reading it.
     """
-    listed = list(checks)
-    engine = deque(check for check in listed if check.engine and check.group != "molecule")
-    scenarios = deque(check for check in listed if check.engine and check.group == "molecule")
-    others = deque(check for check in listed if not check.engine)
+    waiting = list(checks)
     outcomes: list[Outcome] = []
+    freed = asyncio.Condition()
+    scenario_runs = False
 
-    async def lane(*queues: deque[Check]) -> None:
-        while queue := next(filter(None, queues), None):
-            outcome = await run_check(queue.popleft(), env)
+    async def lane() -> None:
+        nonlocal scenario_runs
+        while waiting:
+            async with freed:
+                check = next(
+                    (c for c in waiting if c.group != "molecule" or not scenario_runs), None
+                )
+                if check is None:
+                    await freed.wait()
+                    continue
+                waiting.remove(check)
+                scenario_runs = scenario_runs or check.group == "molecule"
+            outcome = await run_check(check, env)
             outcomes.append(outcome)
             show(outcome)
+            async with freed:
+                if check.group == "molecule":
+                    scenario_runs = False
+                freed.notify_all()
 
     async with asyncio.TaskGroup() as lanes:
-        lanes.create_task(lane(engine, others))
-        lanes.create_task(lane(others, scenarios))
+        for _number in range(LANES):
+            lanes.create_task(lane())
     return outcomes
 
 
@@ -263,7 +297,7 @@ def summary(outcome: Outcome) -> str:
 
 
 def engine_objects() -> set[str]:
-    """Return our containers and volumes in the engine; caches, which are to stay, are left out."""
+    """Return our containers and volumes in the engine."""
     found: set[str] = set()
     for kind, listing in (
         ("container", ("ps", "--all", "--format", "{{.Names}}\t{{.Labels}}")),
@@ -279,9 +313,18 @@ def engine_objects() -> set[str]:
         for line in done.stdout.splitlines():
             name, labels = line.split("\t", 1)
             ours = name.startswith("kiln") or "io.kiln." in labels
-            if ours and (kind == "container" or "io.kiln.cache=" not in labels):
+            if ours:
                 found.add(f"{kind} {name}")
     return found
+
+
+def remove_caches(before: set[str]) -> None:
+    """Remove the volumes in which bakes keep packages and toolkits, unless they were there."""
+    listing = ["docker", "volume", "ls", "--quiet", "--filter", "label=io.kiln.cache"]
+    done = subprocess.run(listing, capture_output=True, text=True, check=False)
+    made = [name for name in done.stdout.split() if f"volume {name}" not in before]
+    if made:
+        subprocess.run(["docker", "volume", "rm", *made], capture_output=True, check=False)
 
 
 def marked_processes(mark: str) -> dict[int, str]:
@@ -336,9 +379,11 @@ def main(argv: Sequence[str]) -> int:
         for number in marked_processes(mark):  # those that had left their check's session
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+        remove_caches(before)
         left = [f"left behind: {item}" for item in residue(before, mark)]
         print(*left, "interrupted", sep="\n", flush=True)
         return 130
+    remove_caches(before)
     outcomes.append(check_residue(before, mark))
     show(outcomes[-1])
     failed = sum(outcome.failed for outcome in outcomes)

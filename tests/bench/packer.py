@@ -37,7 +37,7 @@ from .sheet import Machine, replace_measured
 
 FREE_BYTES = 4 << 30
 LAST_CHANGE = {"nginx_worker_connections": 2048}
-HARDENING_CHANGE = {"hardening_login_defs": {"LOGIN_RETRIES": "4"}}
+HARDENING_CHANGE = {"hardening_accounts_login_defs": {"LOGIN_RETRIES": "4"}}
 """The first hardening role's, above which every layer is made again."""
 
 

@@ -117,3 +117,27 @@ def test_a_process_that_a_check_leaves_behind_is_found() -> None:
         found = checks.marked_processes("left-by-a-test")
         process.communicate()
     assert found.keys() == {process.pid}
+
+
+def test_two_checks_run_at_once_but_only_one_scenario(tmp_path: Path) -> None:
+    """Each notes its start and its end; what lies between is what ran beside it."""
+    notes = tmp_path / "notes"
+    program = (
+        "import sys, time; note = open({path!r}, 'a', buffering=1);"
+        "note.write('+{name} '); time.sleep(0.2); note.write('-{name} ')"
+    )
+    listed = [
+        Check(name, group, ((sys.executable, "-c", program.format(path=str(notes), name=name)),))
+        for name, group in (("a", "molecule"), ("b", "molecule"), ("c", "unit"), ("d", "molecule"))
+    ]
+    outcomes = asyncio.run(checks.run_all(listed, os.environ))
+    assert sorted(outcome.name for outcome in outcomes if outcome.passed) == list("abcd")
+    running: set[str] = set()
+    for note in notes.read_text().split():
+        (running.add if note[0] == "+" else running.remove)(note[1])
+        assert len(running) <= checks.LANES
+        assert len(running - {"c"}) <= 1
+
+
+def test_the_checks_named_longest_exist() -> None:
+    assert set(checks.LONGEST) <= {check.name for check in checks.all_checks()}

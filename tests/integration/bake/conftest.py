@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -247,17 +248,6 @@ def until() -> Callable[[str, Callable[[], object]], None]:
     return wait
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _engine_as_before() -> Iterator[None]:
-    """Take the caches of bakes away again that were not there before."""
-    caches = ["volume", "ls", "--quiet", "--filter", "label=io.kiln.cache"]
-    before = set(docker(*caches).split())
-    yield
-    for name in set(docker(*caches).split()) - before:
-        # One that a scenario beside us uses is not ours.
-        docker("volume", "rm", name, check=False)
-
-
 def remove(names: list[str]) -> None:
     """Take everything of the images *names* out of the engine."""
     for name in names:
@@ -272,15 +262,22 @@ def remove(names: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a home that has the base, so that each test need not bootstrap one."""
+def warm(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home that has the base, so that each test need not bootstrap one.
+
+    When the checks share a home, theirs has it for every run of pytest.
+    """
     folder = tmp_path_factory.mktemp("warm")
-    team = Team(checkout, folder, folder / "home", [])
-    name = team.name("warm")
-    team.image(name, team.file_role("warm"))
-    team.bake()
-    yield team.home
+    shared = os.environ.get("KILN_HOME")
+    home = Path(shared) / "warm" if shared else folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    team = Team(checkout, folder, home, [f"warm-{uuid.uuid4().hex[:8]}"])
+    team.image(team.names[0], team.file_role("warm"))
+    with (home / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        team.bake()
     remove(team.names)
+    return home
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ import yaml
 USER = "kiln-elsewhere"
 BRIDGE = "kiln-elsewhere"
 NETWORK = "172.30.213"
+RULES = (
+    ("nat", "POSTROUTING", f"-s {NETWORK}.0/24 ! -o {BRIDGE} -j MASQUERADE"),
+    ("filter", "FORWARD", f"-i {BRIDGE} -j ACCEPT"),
+    ("filter", "FORWARD", f"-o {BRIDGE} -j ACCEPT"),
+)
 
 
 def run(*argv: str, check: bool = True) -> str:
@@ -41,10 +46,26 @@ def run(*argv: str, check: bool = True) -> str:
 @pytest.fixture
 def other_user() -> Iterator[str]:
     """Make a user who may speak to engines and to nothing else."""
+    forget_user()  # a run that was killed leaves its own
     run("useradd", "--create-home", "--groups", "docker", USER)
     yield USER
+    assert forget_user()
+
+
+def forget_user() -> bool:
+    """Remove the user and all that runs in its name; say whether there was one."""
     run("pkill", "-KILL", "-u", USER, check=False)
-    run("userdel", "--remove", "--force", USER)
+    argv = ["userdel", "--remove", "--force", USER]
+    return subprocess.run(argv, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def forget_network() -> None:
+    """Remove the bridge and its packet filter rules, as often as they are there."""
+    run("ip", "link", "delete", BRIDGE, check=False)
+    for table, chain, rule in RULES:
+        argv = ["iptables", "-t", table, "-D", chain, *rule.split()]
+        while subprocess.run(argv, capture_output=True, check=False, timeout=60).returncode == 0:
+            pass
 
 
 @pytest.fixture
@@ -55,19 +76,14 @@ def other_engine() -> Iterator[str]:
     """
     top = Path(tempfile.mkdtemp(prefix="kiln-engine-"))  # a socket's path may have 104 characters
     top.chmod(0o755)
-    rules = [
-        ("nat", "POSTROUTING", f"-s {NETWORK}.0/24 ! -o {BRIDGE} -j MASQUERADE"),
-        ("filter", "FORWARD", f"-i {BRIDGE} -j ACCEPT"),
-        ("filter", "FORWARD", f"-o {BRIDGE} -j ACCEPT"),
-    ]
+    forget_network()  # a run that was killed leaves its own
     with contextlib.ExitStack() as stack:
+        stack.callback(forget_network)
         run("ip", "link", "add", BRIDGE, "type", "bridge")
-        stack.callback(run, "ip", "link", "delete", BRIDGE)
         run("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")
-        for table, chain, rule in rules:
+        for table, chain, rule in RULES:
             run("iptables", "-t", table, "-I", chain, *rule.split())
-            stack.callback(run, "iptables", "-t", table, "-D", chain, *rule.split())
         socket = top / "docker.sock"
         with (top / "log").open("wb") as log:
             engine = subprocess.Popen(
