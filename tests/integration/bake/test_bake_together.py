@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -30,6 +31,10 @@ def test_a_role_that_cannot_be_read_ends_its_own_image_alone(team: Any) -> None:
     team.image(names[1], team.role("torn", "- name: Torn\n  ansible.builtin.debug:\n    msg: 'x\n"))
     team.image(names[2], {"role": good, "vars": {"app_text": "c"}})
     run = team.bake("-e", "kiln_parallel=1", "--skip-tags", "nobody-has-this", ends=2)
+    # One at a time: none has begun before the one in front of it is done.
+    began = re.findall(r"^(?:ok|changed): \[(\S+)\]", run.output, re.MULTILINE)
+    in_turn = [name for name, _lines in itertools.groupby(began) if name in names]
+    assert sorted(in_turn) == sorted(names)
     *_others, told = re.findall(r"^YAML parsing failed.*$", run.output, re.MULTILINE)
     assert f"{team.folder}/roles/torn/tasks/main.yml:" in told
     assert f"{names[1]} was not baked." in run.output
