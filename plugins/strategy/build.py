@@ -12,11 +12,11 @@ description:
     interpreter that stays alive in the build container for the whole bake, several times as
     quick as starting one for each task. Otherwise each task starts its own, with the same result.
   - Set the environment variable E(KILN_PLAIN_CONNECTION) to any text to do without Mitogen.
-  - At most O(kiln_parallel) images have a task running at one moment.
+  - At most O(kiln_parallel) images are on their way at once; the next begins when one is done.
 options:
   kiln_parallel:
     description:
-      - How many images may have a task running at one moment.
+      - How many images are baked at once.
       - By default C(forks), where it is set (option C(-f), configuration or environment), else two
         for each processor that the bake may use, because half of a bake is waiting for disks and
         the network.
@@ -100,6 +100,7 @@ class _Build:
     def run(self, iterator: Any, play_context: Any) -> Any:
         """Run the play; there is one worker for each image on its way."""
         strategy: Any = super()
+        strategy._set_hosts_cache(iterator._play)  # else nobody is left before the first task
         hosts = strategy.get_hosts_left(iterator)
         if hosts:
             variables = self._variable_manager.get_vars(play=iterator._play, host=hosts[0])
