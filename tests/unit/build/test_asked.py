@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +31,22 @@ def sealed(seal: Seal) -> Definition:
     return replace(PLAIN, seal=seal)
 
 
-def test_what_was_asked_and_said_is_not_said_again() -> None:
-    for signature in (None, KEY):
-        asked = asked_of(PLAIN, signature)
-        assert lacking(asked, asked) == ()
+def test_what_was_asked_and_said_is_not_said_again(tmp_path: Path) -> None:
+    goss = tmp_path / "goss.yml"
+    goss.write_text("port: {}\n", "utf-8")
+    allowed = (AllowedSecret("/etc/key", "a test's"),)
+    much = Seal(
+        compliance=Compliance("cis_level1_server", "never"),
+        goss=goss,
+        lynis=True,
+        scan=Scan(allowed=allowed),
+    )
+    waived = replace(sealed(much), waivers=(Waiver(rule="no_empty_passwords", reason="a test's"),))
+    for definition in (PLAIN, waived):
+        for signature in (None, KEY):
+            asked = asked_of(definition, signature)
+            # As it is read again.
+            assert lacking(asked, json.loads(json.dumps(asked))) == ()
 
 
 def test_a_version_of_which_nothing_is_known_is_attested() -> None:
