@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from .policy import Bounds
 
 
+TOGETHER = 16
+"""So many instances start at a time where they replace nothing, whatever the batch is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """A group at one moment.
@@ -50,10 +54,9 @@ def pace(counts: Counts, bounds: Bounds, target: int) -> Pace:
     :param target: how many current ones there are to be; below the size, so many old ones stay.
     """
     pending = counts.current - counts.ready - counts.young
+    batch = bounds.batch if counts.current < counts.alive else max(bounds.batch, TOGETHER)
     starts = min(
-        bounds.most - counts.alive,
-        target - counts.current,
-        bounds.batch - pending - counts.young,
+        bounds.most - counts.alive, target - counts.current, batch - pending - counts.young
     )
     stay = bounds.size - target
     # A young instance answers, but what it answers for may be gone in a moment.
