@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from .policy import Bounds
 
-
 TOGETHER = 16
 """So many instances start at a time where they replace nothing, whatever the batch is."""
 

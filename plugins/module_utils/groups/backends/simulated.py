@@ -152,6 +152,9 @@ class Simulated:
     calls: int = 0
     hook_status: int = 0
     _machines: dict[str, _Machine] = field(default_factory=dict)
+    _alive: int = 0
+    _serving: int = 0
+    _slots: set[int | None] = field(default_factory=set)
     _lock: Lock | None = None
     _tokens: int = 0
     _notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -219,6 +222,12 @@ class Simulated:
         held = self.read_lock()
         if held is None or held.token != lock.token:
             return [Outcome(action, Fault.LOCK, "the lock is another's") for action in actions]
+        # Counted once and kept up with: counting anew for each action would be quadratic.
+        now = self.time.now()
+        there = [self._instance(one, now) for one in self._machines.values()]
+        self._alive = sum(one.alive for one in there)
+        self._serving = sum(one.serving for one in there)
+        self._slots = {one.slot for one in there if one.slot is not None}
         outcomes = []
         for action in actions:
             self._die_perhaps()
@@ -298,6 +307,7 @@ class Simulated:
             if one.health is not Health.PASSING:
                 self._broken(f"traffic for {one.id}, which is {one.health}")
             machine.traffic, machine.weight = Traffic.READY, action.weight
+            self._serving += self._instance(machine, now).serving - one.serving
         elif isinstance(action, Drain):
             self._drain(machine, one, now)
         else:
@@ -308,14 +318,12 @@ class Simulated:
         how = self.behaviours.get(action.release.digest, Behaviour())
         if self._happens(how.refuses):
             return Outcome(action, Fault.RELEASE, "its program is not there")
-        now = self.time.now()
-        alive = sum(self._alive(one, now) for one in self._machines.values())
-        if alive + 1 > self.limits.most:
-            self._broken(f"{alive + 1} instances, but there may be {self.limits.most}")
-        if action.slot is not None and any(
-            one.slot == action.slot for one in self._machines.values()
-        ):
+        self._alive += 1
+        if self._alive > self.limits.most:
+            self._broken(f"{self._alive} instances, but there may be {self.limits.most}")
+        if action.slot is not None and action.slot in self._slots:
             self._broken(f"two instances with the volume of slot {action.slot}")
+        self._slots.add(action.slot)
         settings = self.settings
         self._machines[action.id] = self._machine(
             action.id, action.release, settings, action.slot, action.host
@@ -324,9 +332,9 @@ class Simulated:
 
     def _drain(self, machine: _Machine, one: Instance, now: float) -> None:
         if one.serving:
-            left = sum(self._instance(two, now).serving for two in self._machines.values()) - 1
-            if left < self.limits.floor:
-                self._broken(f"{left} serve, but at least {self.limits.floor} are to")
+            self._serving -= 1
+            if self._serving < self.limits.floor:
+                self._broken(f"{self._serving} serve, but at least {self.limits.floor} are to")
         if machine.traffic is Traffic.READY:
             how = self.behaviours.get(machine.release.digest, Behaviour())
             machine.busy_until = now + how.request * self.chance.random()
@@ -340,10 +348,9 @@ class Simulated:
                 self._broken(f"{one.id} was stopped while it got traffic")
             elif one.connections and not waited:
                 self._broken(f"{one.id} was stopped with requests in flight")
+        self._alive -= one.alive
+        self._slots.discard(one.slot)
         del self._machines[one.id]
-
-    def _alive(self, machine: _Machine, now: float) -> bool:
-        return now < machine.ends_at
 
     def _instance(self, machine: _Machine, now: float) -> Instance:
         if now >= machine.ends_at:
