@@ -40,11 +40,15 @@ class Watch:
     stopped: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     shaken: dict[str, str] = field(default_factory=dict)
+    # Healthy ones as they were seen last: as long as they are the same there is nothing new.
+    _settled: dict[str, Instance] = field(default_factory=dict)
 
     def update(self, observed: Observed, wanted: Wanted, now: float) -> list[str]:
         """Take *observed* in; return the instances that are given up from now on."""
         given_up = []
         for one in observed.instances:
+            if self._settled.get(one.id) is one:
+                continue
             self.seen.setdefault(one.id, now)
             _since(self.passing_since, one.id, now, one.health is Health.PASSING)
             _since(self.failing_since, one.id, now, one.health is Health.FAILING)
@@ -58,10 +62,14 @@ class Watch:
                 self._watch_old(one)
             if one.health is Health.PASSING:
                 self.healthy_once.add(one.id)
+                self._settled[one.id] = one
+            else:
+                self._settled.pop(one.id, None)
         return given_up
 
     def forget_failures(self) -> None:
         """Begin a rotation to another release with what is known of the instances."""
+        self._settled.clear()
         self.failed.clear()
         self.drained.clear()
         self.shaken.clear()
