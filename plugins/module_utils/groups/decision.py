@@ -60,7 +60,7 @@ def decide(observed: Observed, wanted: Wanted, stage: Stage, watch: Watch, now: 
     if lost:
         named = ", ".join(host.address or "the engine" for host in lost)
         return Decision(waits=f"{named} to answer", platform=True)
-    verdicts = judge(observed, wanted, watch.failed)
+    verdicts = judge(observed, wanted, watch.failed, watch.started)
     counts = count(verdicts, wanted, stage, watch, now)
     keep, old = stage.weights(counts.current, counts.old_serving, wanted.size)
     actions: list[Send | Drain | Stop] = []
@@ -80,7 +80,10 @@ def decide(observed: Observed, wanted: Wanted, stage: Stage, watch: Watch, now: 
                     actions.append(Send(one.id, old))
             elif one.life is Life.STOPPED or one.id in watch.failed:
                 actions.append(Drain(one.id))
-            elif has_failed_long(one, watch, now):
+            elif has_failed_long(one, watch, now) and (
+                counts.ready or one.id not in watch.healthy_once
+            ):
+                # One that worked until now may do so again, unless the new ones show that it can.
                 idle.append(verdict)
         elif stage.keep_old and one.alive and one.id not in watch.failed:
             continue

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,15 +81,20 @@ class Verdict:
 
 
 def judge(
-    observed: Observed, wanted: Wanted, failed: Mapping[str, str] | None = None
+    observed: Observed,
+    wanted: Wanted,
+    failed: Mapping[str, str] | None = None,
+    started: Collection[str] = (),
 ) -> tuple[Verdict, ...]:
     """Return the fate of each instance, in the order observed. Linear in their number.
 
     :param failed: instances that a running rotation has given up, and why.
+    :param started: instances that it started: it gives them up itself, and counts that.
     """
     known = failed or {}
     reasons = [
-        known.get(one.id) or _reason(one, wanted, observed.now) for one in observed.instances
+        known.get(one.id) or _reason(one, wanted, observed.now, one.id in started)
+        for one in observed.instances
     ]
     keep = [one for one, why in zip(observed.instances, reasons, strict=True) if not why]
     surplus = _surplus(keep, wanted)
@@ -110,7 +115,7 @@ def judge(
     return tuple(verdicts)
 
 
-def _reason(one: Instance, wanted: Wanted, now: float) -> str:
+def _reason(one: Instance, wanted: Wanted, now: float, watched: bool) -> str:
     """Return why *one* cannot stay, empty when it can."""
     if one.digest != wanted.release.digest:
         return f"image digest forces replacement ({one.version} -> {wanted.release.version})"
@@ -125,7 +130,8 @@ def _reason(one: Instance, wanted: Wanted, now: float) -> str:
         return f"its host {one.host or 'of the client'} is none of the group's any more"
     if wanted.stop_first and (one.slot is None or one.slot >= wanted.size):
         return f"the group is to have {_count(wanted.size)}"
-    if one.health is Health.FAILING and now - one.created > wanted.policy.start_timeout:
+    late = now - one.created > wanted.policy.start_timeout
+    if one.health is Health.FAILING and late and not watched:
         return f"it is unhealthy{f': {one.detail}' if one.detail else ''}"
     limit = lifetime(one.id, wanted.policy)
     if limit is not None and now - one.created > limit:
