@@ -117,6 +117,7 @@ class _Machine:
     healthy_at: float
     ends_at: float
     flaps_at: float
+    late: Health = Health.UNKNOWN
     busy_until: float = 0.0
     traffic: Traffic = Traffic.OUT
     weight: int = 100
@@ -182,7 +183,11 @@ class Simulated:
             healthy_at = _NEVER
         ends_at = healthy_at + 20 * draw() if how.crashes and draw() < how.crashes else _NEVER
         flaps_at = healthy_at + 20 * draw() if how.flaps and draw() < how.flaps else _NEVER
-        return _Machine(name, release, settings, slot, host, now, healthy_at, ends_at, flaps_at)
+        # Some balancers say nothing of what has just started, others that it fails its checks.
+        late = Health.FAILING if draw() < 0.5 else Health.UNKNOWN
+        return _Machine(
+            name, release, settings, slot, host, now, healthy_at, ends_at, flaps_at, late
+        )
 
     # The protocol.
 
@@ -356,7 +361,7 @@ class Simulated:
         if now >= machine.ends_at:
             life, health = Life.STOPPED, Health.UNKNOWN
         elif now < machine.healthy_at:
-            life, health = Life.RUNNING, Health.UNKNOWN
+            life, health = Life.RUNNING, machine.late
         elif machine.flaps_at <= now < machine.flaps_at + _FLAP:
             life, health = Life.RUNNING, Health.FAILING
         else:
