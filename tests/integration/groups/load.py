@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests on a group while it is changed, and how many of them failed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+_REQUESTS = re.compile(r"(\d+) requests in")
+_SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What users got."""
+
+    requests: int
+    failed: int
+    said: str = ""
+
+
+def count(output: str) -> Counted:
+    """Return what wrk(1) counted: a connection error, a time-out and a bad status are failures."""
+    requests = _REQUESTS.search(output)
+    assert requests, output
+    socket = _SOCKET.search(output)
+    status = _STATUS.search(output)
+    failed = sum(int(number) for number in socket.groups()) if socket else 0
+    return Counted(int(requests[1]), failed + (int(status[1]) if status else 0), output)
+
+
+class Load:
+    """Two sorts of users for as long as the block lasts: many quick requests, and slow ones.
+
+    Connections are kept open. wrk ends by SIGINT, and then tells what it counted.
+    """
+
+    def __init__(self, url: str, *, slow: bool = True, connections: int = 12) -> None:
+        commands = [["wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "15s", f"{url}/"]]
+        if slow:
+            commands.append(["wrk", "-t1", "-c3", "-d1h", "--timeout", "15s", f"{url}/slow"])
+        self._commands = commands
+        self._running: list[subprocess.Popen[str]] = []
+        self.counted: list[Counted] = []
+
+    def __enter__(self) -> Load:
+        self._running = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            for command in self._commands
+        ]
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for process in self._running:
+            process.terminate() if process.poll() is not None else process.send_signal(2)
+        self.counted = [count(process.communicate(timeout=60)[0]) for process in self._running]
+
+    @property
+    def requests(self) -> int:
+        """How many requests were answered."""
+        return sum(one.requests for one in self.counted)
+
+    @property
+    def failed(self) -> int:
+        """How many were not, or with an error."""
+        return sum(one.failed for one in self.counted)

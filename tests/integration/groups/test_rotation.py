@@ -1,0 +1,180 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nobody who uses a group notices what is done to it, on either backend."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.policy import Amount
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Ending, Result
+from ansible_collections.kiln.immutable.tests.integration.groups.group import Group
+from ansible_collections.kiln.immutable.tests.integration.groups.load import Load
+
+OPERATOR = "ansible_collections.kiln.immutable.tests.integration.groups.operate"
+WANTED = 50_000
+"""Requests in all, of which none may fail."""
+
+only_docker = pytest.mark.parametrize("group", ["docker"], indirect=True)
+"""What is the engine's or the balancer's matter is the same on the other backend."""
+
+answered: list[int] = []
+
+
+def another(group: Group) -> str:
+    """Return the one of two good releases that *group* does not serve; begin with v1."""
+    now = group.versions()
+    if len(now) != group.size or set(now) not in ({"v1"}, {"v2"}):
+        assert group.rotate("v1").succeeded
+        return "v2"
+    return "v1" if now[0] == "v2" else "v2"
+
+
+def present(group: Group) -> str:
+    """Return the good release that *group* serves."""
+    return "v1" if another(group) == "v2" else "v2"
+
+
+def tally(load: Load) -> None:
+    """No user was left without an answer."""
+    assert load.failed == 0, [one.said for one in load.counted]
+    answered.append(load.requests)
+
+
+def until(what: str, probe: Callable[[], bool]) -> None:
+    """Wait for at most a minute."""
+    end = time.monotonic() + 60
+    while not probe():
+        assert time.monotonic() < end, f"waited for {what} in vain"
+        time.sleep(0.05)
+
+
+def in_the_middle(group: Group, release: str, then: Callable[[], None]) -> Result:
+    """Rotate, and do *then* when the first new instance is there."""
+    results: list[Result] = []
+    known = group.journal.read_text().count(" decide ")
+    thread = threading.Thread(target=lambda: results.append(group.rotate(release)))
+    thread.start()
+    until("the first decision", lambda: group.journal.read_text().count(" decide ") > known)
+    then()
+    thread.join()
+    return results[0]
+
+
+def test_a_rotation_and_the_way_back_lose_no_request(group: Group) -> None:
+    old, new = present(group), another(group)
+    careful = replace(group, policy=replace(group.policy, max_surge=Amount(1)))
+    with Load(group.url) as load:
+        assert group.rotate(new).ending is Ending.ROTATED
+        assert group.versions() == [new, new]
+        result = careful.rotate(old)
+    assert result.ending is Ending.ROTATED
+    assert (result.lowest, result.highest) == (group.size, group.size + 1)
+    assert group.versions() == [old, old]
+    tally(load)
+
+
+def test_a_release_that_never_gets_healthy_gets_no_request(group: Group) -> None:
+    old = present(group)
+    short = replace(group, policy=replace(group.policy, start_timeout=5.0))
+    with Load(group.url) as load:
+        result = short.rotate("sick")
+    assert result.ending is Ending.ROLLED_BACK, result.message
+    assert "not healthy within 5 s" in result.message
+    assert group.versions() == [old, old]
+    tally(load)
+
+
+def test_an_operator_who_is_killed_is_continued_by_the_same_command(group: Group) -> None:
+    new = another(group)
+    values = {key: getattr(group, key) for key in ("kind", "name", "port", "balancer")}
+    values |= {"images": dict(group.images), "journal": str(group.journal)}
+    assert set(values) < {one.name for one in dataclasses.fields(group)}
+    known = group.journal.read_text().count(" decide ")
+    with Load(group.url) as load:
+        operator = subprocess.Popen(
+            [sys.executable, "-m", OPERATOR, json.dumps(values), new],
+            env=dict(os.environ),
+            start_new_session=True,
+        )
+        until("a decision", lambda: group.journal.read_text().count(" decide ") > known)
+        os.killpg(operator.pid, signal.SIGKILL)
+        assert operator.wait() == -signal.SIGKILL
+        assert group.rotate(new).ending is Ending.ROTATED
+    assert group.versions() == [new, new]
+    tally(load)
+
+
+@only_docker
+def test_a_release_that_ends_after_it_was_ready_is_taken_back(group: Group) -> None:
+    old = present(group)
+    # Longer than it lives: until then the old instances stay.
+    watched = replace(group, policy=replace(group.policy, min_ready=20.0))
+    # A slow answer that was half given cannot be given again by another instance.
+    with Load(group.url, slow=False) as load:
+        result = watched.rotate("dying")
+    assert result.ending is Ending.ROLLED_BACK, result.message
+    assert result.started >= 1
+    assert group.versions() == [old, old]
+    tally(load)
+
+
+@only_docker
+def test_an_instance_that_ignores_its_stop_signal_is_drained_and_killed(group: Group) -> None:
+    old = present(group)
+    with Load(group.url) as load:
+        assert group.rotate("stubborn").ending is Ending.ROTATED
+        assert group.rotate(old).ending is Ending.ROTATED
+    assert group.versions() == [old, old]
+    tally(load)
+
+
+@only_docker
+def test_a_balancer_that_is_started_again_knows_what_it_did(group: Group) -> None:
+    new = another(group)
+    backend = group.backend()
+    director = backend.director()
+    assert director is not None
+
+    def restart() -> None:
+        director.balancer.states()
+        director.balancer.reload()
+
+    with Load(group.url) as load:
+        assert in_the_middle(group, new, restart).ending is Ending.ROTATED
+    backend.close()
+    assert group.versions() == [new, new]
+    tally(load)
+
+
+@only_docker
+def test_a_second_operator_is_told_who_is_at_it(group: Group) -> None:
+    new = another(group)
+    refused: list[DriverError] = []
+
+    def second() -> None:
+        with pytest.raises(DriverError) as error:
+            group.rotate(new, holder="the second")
+        refused.append(error.value)
+
+    with Load(group.url) as load:
+        assert in_the_middle(group, new, second).ending is Ending.ROTATED
+    assert "is being changed by tester@" in refused[0].message
+    assert group.versions() == [new, new]
+    tally(load)
+
+
+def test_so_many_requests_were_answered_meanwhile() -> None:
+    assert sum(answered) >= WANTED, answered
