@@ -60,7 +60,7 @@ locals {
   # Packer 1.6's key is of a kind that OpenSSH takes only when told so, and its server knows scp's old protocol alone. Newer
   # ones do not mind.
   ssh_arguments = [
-    "--ssh-extra-args=-o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedKeyTypes=+ssh-rsa",
+    "--ssh-extra-args=-o IdentitiesOnly=yes -o HostKeyAlgorithms=+ssh-rsa -o PubkeyAcceptedKeyTypes=+ssh-rsa",
     "--scp-extra-args=-O",
   ]
   ansible_variables = ["ANSIBLE_HOST_KEY_CHECKING=False", "ANSIBLE_SSH_TRANSFER_METHOD=scp"]
@@ -69,27 +69,33 @@ locals {
     "ENTRYPOINT [\"/usr/sbin/nginx\", \"-e\", \"stderr\", \"-g\", \"daemon off;\"]",
     "CMD []",
     "EXPOSE 8080",
+    "HEALTHCHECK --interval=10s --timeout=3s --start-period=2s --retries=3 CMD [\"/usr/local/bin/nginx-healthcheck\"]",
   ]
+  # As on a machine, /run is in memory: what is made there while Packer builds stays out of the image. So that nothing is
+  # left of what is mounted, either, it is mounted where Debian has a directory for that (/mnt, /media).
+  # The signal to stop by stays in it; no instruction for commit sets one.
+  docker_run = ["-d", "-i", "-t", "--tmpfs=/run:exec", "--stop-signal=SIGQUIT", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
+  # The account that Packer logs in as must not be in the image.
+  qemu_shutdown = "sudo sh -c 'userdel --force --remove packer; rm -f /etc/sudoers.d/90-cloud-init-users; systemctl poweroff'"
 }
 
 source "docker" "remote" {
-  image       = var.base_image
-  pull        = var.pull
-  commit      = true
-  changes     = local.docker_changes
-  run_command = ["-d", "-i", "-t", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
+  image         = var.base_image
+  pull          = var.pull
+  commit        = true
+  changes       = local.docker_changes
+  run_command   = local.docker_run
+  container_dir = "/mnt"
 }
 
 source "docker" "local" {
-  image       = var.base_image
-  pull        = var.pull
-  commit      = true
-  changes     = local.docker_changes
-  run_command = ["-d", "-i", "-t", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
-  # A folder that stands for "none" when there are no wheels.
-  volumes = {
-    (var.wheels != "" ? var.wheels : "/var/empty") = "/run/wheels"
-  }
+  image         = var.base_image
+  pull          = var.pull
+  commit        = true
+  changes       = local.docker_changes
+  run_command   = local.docker_run
+  container_dir = "/mnt"
+  volumes       = { for folder in compact([var.wheels]) : folder => "/media" }
 }
 
 source "qemu" "remote" {
@@ -104,7 +110,7 @@ source "qemu" "remote" {
   ssh_username     = "packer"
   ssh_password     = "packer"
   ssh_timeout      = "10m"
-  shutdown_command = "sudo systemctl poweroff"
+  shutdown_command = local.qemu_shutdown
   output_directory = "output-qemu-remote"
 }
 
@@ -120,7 +126,7 @@ source "qemu" "local" {
   ssh_username     = "packer"
   ssh_password     = "packer"
   ssh_timeout      = "10m"
-  shutdown_command = "sudo systemctl poweroff"
+  shutdown_command = local.qemu_shutdown
   output_directory = "output-qemu-local"
 }
 
@@ -128,7 +134,9 @@ source "amazon-ebs" "remote" {
   region        = var.region
   instance_type = "t3.small"
   ssh_username  = "admin"
-  ami_name      = "kiln-web-remote-{{timestamp}}"
+  ami_name      = "kiln-server-remote-{{timestamp}}"
+  # The key that Packer made for this machine.
+  ssh_clear_authorized_keys = true
   # Debian's own account.
   source_ami_filter {
     filters = {
@@ -144,7 +152,9 @@ source "amazon-ebs" "local" {
   region        = var.region
   instance_type = "t3.small"
   ssh_username  = "admin"
-  ami_name      = "kiln-web-local-{{timestamp}}"
+  ami_name      = "kiln-server-local-{{timestamp}}"
+  # The key that Packer made for this machine.
+  ssh_clear_authorized_keys = true
   source_ami_filter {
     filters = {
       name                = "debian-12-amd64-*"
@@ -165,10 +175,12 @@ build {
     "source.amazon-ebs.local",
   ]
 
-  # Packages must not start their services in the machine that is built.
+  # Packages must not start their services in the machine that is built. The directory is what the lock of
+  # hardening_packages lets pass.
   provisioner "shell" {
     inline = [
       "if [ $(id -u) -eq 0 ]; then as=; else as=sudo; fi",
+      "$as mkdir -p /run/kiln",
       "printf '#!/bin/sh\\nexit 101\\n' | $as tee /usr/sbin/policy-rc.d > /dev/null",
       "$as chmod 755 /usr/sbin/policy-rc.d",
       "$as apt-get update -qq",
@@ -181,7 +193,7 @@ build {
   provisioner "ansible" {
     only             = ["docker.remote"]
     command          = var.ansible_playbook
-    playbook_file    = "${path.root}/playbook.yml"
+    playbook_file    = "${path.root}/web.yml"
     user             = "root"
     extra_arguments  = local.ssh_arguments
     ansible_env_vars = local.ansible_variables
@@ -190,8 +202,8 @@ build {
   provisioner "ansible" {
     only             = ["qemu.remote", "amazon-ebs.remote"]
     command          = var.ansible_playbook
-    playbook_file    = "${path.root}/playbook.yml"
-    extra_arguments  = concat(local.ssh_arguments, ["--become", "--extra-vars", "hardening_kind=vm"])
+    playbook_file    = "${path.root}/server.yml"
+    extra_arguments  = concat(local.ssh_arguments, ["--become"])
     ansible_env_vars = local.ansible_variables
   }
 
@@ -210,22 +222,37 @@ build {
 
   provisioner "shell" {
     only             = ["docker.local", "qemu.local", "amazon-ebs.local"]
-    environment_vars = ["COLLECTION=/tmp/kiln-immutable.tar.gz", "WHEELS=${var.wheels != "" ? "/run/wheels" : ""}"]
+    environment_vars = ["COLLECTION=/tmp/kiln-immutable.tar.gz", "WHEELS=${var.wheels != "" ? "/media" : ""}"]
     script           = "${path.root}/install-ansible.sh"
   }
 
   provisioner "ansible-local" {
-    only                    = ["docker.local", "qemu.local", "amazon-ebs.local"]
+    only                    = ["docker.local"]
     command                 = "/opt/kiln-build/playbook"
-    playbook_file           = "${path.root}/playbook.yml"
+    playbook_file           = "${path.root}/web.yml"
     playbook_dir            = path.root
     extra_arguments         = ["--extra-vars", "seal_python=keep"]
     clean_staging_directory = true
   }
 
+  provisioner "ansible-local" {
+    only                    = ["qemu.local", "amazon-ebs.local"]
+    command                 = "/opt/kiln-build/playbook"
+    playbook_file           = "${path.root}/server.yml"
+    playbook_dir            = path.root
+    clean_staging_directory = true
+  }
+
   provisioner "shell" {
-    only   = ["docker.local", "qemu.local", "amazon-ebs.local"]
-    script = "${path.root}/remove-ansible.sh"
+    only             = ["docker.local"]
+    environment_vars = ["PYTHON=remove"]
+    script           = "${path.root}/remove-ansible.sh"
+  }
+
+  provisioner "shell" {
+    only             = ["qemu.local", "amazon-ebs.local"]
+    environment_vars = ["PYTHON=keep"]
+    script           = "${path.root}/remove-ansible.sh"
   }
 
   post-processor "docker-tag" {

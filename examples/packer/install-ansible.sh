@@ -4,7 +4,7 @@
 #   WHEELS      a folder with ansible-core and what it needs; empty to ask PyPI
 set -eu
 [ "$(id -u)" -eq 0 ] || exec sudo -E sh "$0" "$@"
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 ANSIBLE_COLLECTIONS_PATH=/opt/kiln-build/collections
 apt-get update -qq
 apt-get install -qq --yes --no-install-recommends python3-apt python3-venv >/dev/null
 python3 -m venv /opt/kiln-build
