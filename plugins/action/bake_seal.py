@@ -27,6 +27,7 @@ from ..plugin_utils.pool_room import shrink_pool
 from ..plugin_utils.signing import signed_repository, signer_of, signing_note
 
 if TYPE_CHECKING:
+    from ..module_utils.build.disk.making import Disks
     from ..plugin_utils.examination import Finding
 
 
@@ -42,6 +43,7 @@ class ActionModule(BakeAction):
         signer = signer_of(self, task_vars)
         sealed = seal_image(shop, session, image)
         findings = self._examine(shop, session, sealed, task_vars)
+        sealed, disks = self._make_disks(shop, session, sealed, task_vars)
         catalog = self.catalog(task_vars)
         state = session.read(image)
         lock = (state.get("lock") or {}).get("layers")
@@ -49,7 +51,7 @@ class ActionModule(BakeAction):
 
         def make(number: VersionNumber) -> Version:
             signed_by = () if signer is None else (signer.public.fingerprint,)
-            return _version(sealed, number, parent, lock, signed_by)
+            return _version(sealed, number, parent, lock, signed_by, disks)
 
         version, is_new = catalog.record(
             image, sealed.definition.series, sealed.image.index.digest, make
@@ -84,6 +86,8 @@ class ActionModule(BakeAction):
             display.warning(f"{image}: {warning}")
         if findings:
             summary["findings"] = {one.name: dict(one.predicate) for one in findings}
+        if disks is not None:
+            summary["disks"] = disks.as_json()
         from ..plugin_utils.version_report import report_version
 
         summary["report"] = str(
@@ -116,6 +120,26 @@ class ActionModule(BakeAction):
         refuse(sealed.definition.name, findings)
         return findings
 
+    def _make_disks(
+        self, shop: Workshop, session: Session, sealed: Sealed, task_vars: Mapping[str, Any]
+    ) -> tuple[Sealed, Disks | None]:
+        """The image with the disks that its definition asks for, which were booted."""
+        spec = sealed.definition.disk
+        if spec is None:
+            return sealed, None
+        from ..module_utils.build.disk.making import make_disks
+
+        mirror = self._option(task_vars, "kiln_toolbox_mirror")
+        with mending(shop.cache):
+            return make_disks(
+                shop,
+                sealed,
+                spec,
+                session=session.id,
+                say=self.say,
+                mirror=str(mirror) if mirror else None,
+            )
+
 
 def _parent_version(
     shop: Workshop, session: Session, catalog: Catalog, sealed: Sealed
@@ -141,10 +165,13 @@ def _version(
     parent_version: str | None,
     lock: str | None,
     signatures: tuple[str, ...],
+    disks: Disks | None,
 ) -> Version:
     definition = sealed.definition
     blobs = [sealed.image.index, sealed.image.manifest, sealed.image.config]
     blobs += [layer.descriptor for layer in sealed.image.layers]
+    for disk in disks.artefacts if disks is not None else ():
+        blobs += [disk.manifest, disk.blob]
     return Version(
         image=definition.name,
         number=str(number),

@@ -44,8 +44,14 @@ def report_version(
         ),
         attestations=tuple(sorted(one.predicate_type for one in statements)),
         waived=tuple((one.rule, one.reason) for one in definition.waivers if one.rule),
+        console=_console(summary.get("disks") or {}),
     )
     return write_page(shop.home.root, page)
+
+
+def _console(disks: Mapping[str, Any]) -> str:
+    path = (disks.get("booted") or {}).get("console")
+    return Path(path).read_text("utf-8", "replace") if path else ""
 
 
 def _packages(shop: Workshop, sealed: Sealed) -> tuple[str, ...]:

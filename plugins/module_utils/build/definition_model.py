@@ -233,6 +233,46 @@ class StatePath:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskState:
+    """The file system of a VM that lasts: it is not of the image.
+
+    :param device: absolute path of a disk of its own; empty for a partition behind the image's,
+        which the first boot grows to the end of the disk.
+    :param size: bytes of that partition as the image has it.
+    """
+
+    size: int = 64 << 20
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """The disks that a VM's layers become.
+
+    :param formats: at least one of ``raw``, ``qcow2``, ``vmdk``, ``vhd`` and ``tar.gz``.
+    :param size: bytes of the whole disk; 0 is as much as its partitions need.
+    :param root: ``erofs``, read-only and verified, or ``ext4``.
+    :param boot: ``uefi`` or ``bios``.
+    :param state: None when nothing outlasts the machine.
+    :param command_line: words for the kernel, beside those that the image's files give.
+    :param console: the serial console, such as ``ttyS0,115200``; empty for none.
+    :param provision: who gives an instance its users and network: ``cloud-init`` or ``plain``.
+    :param boot_test: seconds within which the disk must boot before it becomes a version; 0 for no
+        such test.
+    """
+
+    formats: tuple[str, ...]
+    size: int = 0
+    root: str = "erofs"
+    boot: str = "uefi"
+    state: DiskState | None = None
+    command_line: tuple[str, ...] = ()
+    console: str = "ttyS0,115200"
+    provision: str = "plain"
+    boot_test: int = 300
+
+
+@dataclass(frozen=True, slots=True)
 class Waiver:
     """Something that the image does not hold to: a control of ours or a rule of OpenSCAP's.
 
@@ -276,6 +316,7 @@ class Definition:
     config: ImageConfig = ImageConfig()
     state: tuple[StatePath, ...] = ()
     waivers: tuple[Waiver, ...] = ()
+    disk: DiskSpec | None = None
     name_line: int = field(default=1, compare=False)
 
     @property

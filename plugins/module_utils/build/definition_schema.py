@@ -14,6 +14,7 @@ from ..core.yaml_source import NO_VARS, Source
 from .definition_base import beside, read_base
 from .definition_checks import read_compliance, read_goss, read_lynis
 from .definition_config import read_config, read_state
+from .definition_disk import read_disk
 from .definition_model import Definition, LayerSpec, Seal
 from .definition_scan import read_scan, read_truth
 from .definition_waivers import read_waivers
@@ -44,6 +45,7 @@ def read_definition(source: Source) -> Definition:
     config = read_config(top)
     state = read_state(top, config)
     waivers = read_waivers(top)
+    disk = read_disk(top, kind)
     top.close(free_prefix="x-")
     if source.problems or base is None or kind is None:
         raise source.problems.error()
@@ -63,6 +65,7 @@ def read_definition(source: Source) -> Definition:
         config=config,
         state=state,
         waivers=waivers,
+        disk=disk,
         name_line=name_line,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..oci.digest import sha256_bytes
@@ -29,6 +30,7 @@ def config_manifest(definition: Definition) -> dict[str, Any]:
     check = config.healthcheck
     return {
         **examination_manifest(definition),
+        **_disk_manifest(definition),
         "name": definition.name,
         "series": definition.series,
         "description": definition.description,
@@ -62,6 +64,11 @@ def examination_manifest(definition: Definition) -> dict[str, Any]:
             "lynis": asked.lynis,
         }
     }
+
+
+def _disk_manifest(definition: Definition) -> dict[str, Any]:
+    disk = definition.disk
+    return {} if disk is None else {"disk": asdict(disk)}
 
 
 def image_config(definition: Definition, base: BaseRecord, epoch: int) -> ImageConfig:

@@ -19,6 +19,9 @@ from .descriptor import CONFIG, INDEX, LAYER_GZIP, MANIFEST, Descriptor
 from .layer import Layer
 from .layout import Layout
 
+ARTIFACT_TYPE = "artifactType"
+"""The member of an index's entry that says that what it names is no container image."""
+
 _SIZE = "kiln.immutable.layer.size"
 
 
@@ -111,13 +114,14 @@ def write_image(
 
 
 def read_image(layout: Layout, index: Descriptor) -> Image:
-    """Read the one image of *index*; DriverError when it holds several, or is damaged.
+    """Read the one container image of *index*; DriverError when it holds several, or is damaged.
 
     A layer of a foreign image, whose uncompressed size nobody wrote down, is read once to learn
     it, and verified on the way.
     """
     manifests = _member(_document(layout, index), index, "manifests", list)
-    images = [d for d in map(Descriptor.from_json, manifests) if d.media_type == MANIFEST]
+    listed_images = [m for m in manifests if not (isinstance(m, dict) and m.get(ARTIFACT_TYPE))]
+    images = [d for d in map(Descriptor.from_json, listed_images) if d.media_type == MANIFEST]
     if len(images) != 1:
         raise DriverError(
             f"Index {index.digest} holds {len(images)} image manifests instead of one.",

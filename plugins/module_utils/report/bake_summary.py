@@ -47,6 +47,7 @@ def render_summary(image: Mapping[str, Any]) -> str:
         f"{human_bytes(row['bytes']):>10}  {human_bytes(row['stored']):>10}"
         for row in layers
     ]
+    lines += _disk_lines(image.get("disks") or {})
     findings = image.get("findings") or {}
     if findings:
         lines += ["", *(f"  {name}: {say_finding(found)}" for name, found in findings.items())]
@@ -55,6 +56,20 @@ def render_summary(image: Mapping[str, Any]) -> str:
         lines += ["", "  Waived:", *(f"  {subject}: {reason}" for subject, reason in waived)]
     lines += ["", "  Run it:", f"  {image['run']}", ""]
     return "\n".join(lines)
+
+
+def _disk_lines(disks: Mapping[str, Any]) -> list[str]:
+    if not disks:
+        return []
+    lines = [
+        f"  disk {one['format']}: {human_bytes(one['size'])}, {human_bytes(one['blob']['size'])}"
+        f" stored, {one['blob']['digest']}"
+        for one in disks["artefacts"]
+    ]
+    booted = disks["booted"]
+    if booted:
+        lines.append(f"  booted: up after {booted['seconds']:.1f} s; {booted['console']}")
+    return ["", *lines]
 
 
 def say_finding(found: Mapping[str, Any]) -> str:

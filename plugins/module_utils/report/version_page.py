@@ -27,6 +27,7 @@ class VersionPage:
     :param controls: rows as control_rows() gives them.
     :param attestations: predicate types of the statements that are kept with the version.
     :param waived: rules of OpenSCAP that the definition waives, with the reason.
+    :param console: what the image's disk said when it was booted.
     """
 
     summary: Mapping[str, Any]
@@ -38,6 +39,7 @@ class VersionPage:
     controls: tuple[Mapping[str, str], ...] = ()
     attestations: tuple[str, ...] = ()
     waived: tuple[tuple[str, str], ...] = field(default=())
+    console: str = ""
 
 
 def control_rows(
@@ -88,12 +90,14 @@ def render_page(page: VersionPage) -> str:
         "controls": page.controls,
         "attestations": page.attestations,
         "waived": page.waived,
+        "console": page.console,
     }
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         r=values,
         scan=findings.get("compliance"),
         goss=findings.get("goss"),
         lynis=findings.get("lynis"),
+        disks=page.summary.get("disks"),
         largest=max(1, *(layer["bytes"] for layer in layers)),
         longest=max(0.1, *(layer["seconds"] for layer in layers)),
     )

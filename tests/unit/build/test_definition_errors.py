@@ -123,7 +123,7 @@ BAD = [
         HEAD + "maintainer: me\n",
         (
             "4: maintainer is not a known key; the keys here are name, version, "
-            "description, kind, base, vars, layers, seal, config, state and waivers."
+            "description, kind, base, vars, layers, seal, config, state, waivers and disk."
         ),
     ),
     (

@@ -146,3 +146,23 @@ def test_the_page_of_a_version_has_its_place_in_the_home(tmp_path: Path) -> None
     path = write_page(tmp_path, PAGE)
     assert path == tmp_path / "reports" / "web" / "1.0.4.html"
     assert path.read_text("utf-8") == render_page(PAGE)
+
+
+def test_the_disks_are_on_it_with_what_they_said_when_they_were_booted() -> None:
+    one = {"format": "qcow2", "size": 1 << 30, "blob": {"size": 1 << 20, "digest": "sha256:d1"}}
+    disks = {
+        "artefacts": [one],
+        "root_hash": "f00d",
+        "command_line": "roothash=f00d ro",
+        "booted": {"seconds": 38.25, "console": "/somewhere"},
+    }
+
+    page = render_page(replace(PAGE, summary={**SUMMARY, "disks": disks}, console="<up>"))
+
+    for text in ("qcow2", "1.0 GiB", "1.0 MiB", "sha256:d1", "roothash=f00d ro", "up after 38.2"):
+        assert text in page
+    assert "&lt;up&gt;" in page
+
+
+def test_a_version_without_disks_says_nothing_of_them() -> None:
+    assert "Disks" not in render_page(PAGE)

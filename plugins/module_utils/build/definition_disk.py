@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ``disk`` of a definition: what disks the layers of a VM become."""
+
+from __future__ import annotations
+
+import re
+
+from .definition_fields import Field, Section
+from .definition_model import DiskSpec, DiskState
+
+FORMATS = ("raw", "qcow2", "vmdk", "vhd", "tar.gz")
+ROOTS = ("erofs", "ext4")
+BOOTS = ("uefi", "bios")
+PROVISIONS = ("plain", "cloud-init")
+
+LEAST_STATE = 16 << 20
+_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
+_SIZE = re.compile(r"([1-9][0-9]*)(MiB|GiB)")
+_CONSOLE = r"tty[A-Z]*[0-9]+(,[1-9][0-9]*[noe]?[78]?r?)?"
+_CONSOLE_WANTS = 'a console is a device and perhaps its speed, such as "ttyS0,115200"'
+# They say where the root is and what it is verified by: the assembly alone knows.
+_OURS = ("root", "rootfstype", "roothash", "usrhash", "ro", "rw", "init", "rdinit", "console")
+
+
+def read_disk(top: Section, kind: str | None) -> DiskSpec | None:
+    """Return the ``disk`` of a definition, None when it has none.
+
+    :param kind: of the image; only a VM has a disk.
+    """
+    field = top.get("disk")
+    if field is None:
+        return None
+    if kind == "container":
+        field.complain("is for images with kind: vm; this one is a container")
+    section = field.section("{formats: [qcow2]}")
+    wanted = section.require("formats", "name at least one, such as formats: [qcow2]")
+    formats = _formats(wanted) if wanted is not None else ()
+    root_field, boot_field = section.get("root"), section.get("boot")
+    root = _choice(root_field, ROOTS)
+    boot = _choice(boot_field, BOOTS)
+    if root == "erofs" and boot == "bios" and boot_field is not None:
+        boot_field.complain(
+            "is bios, which cannot verify a kernel's command line; write root: ext4 beside it, "
+            "or boot: uefi"
+        )
+    spec = DiskSpec(
+        formats=formats,
+        size=_size(section.get("size"), LEAST_STATE),
+        root=root,
+        boot=boot,
+        state=_state(section.get("state")),
+        command_line=_command_line(section.get("command_line")),
+        console=_console(section.get("console")),
+        provision=_choice(section.get("provision"), PROVISIONS),
+        boot_test=_boot_test(section.get("boot_test")),
+    )
+    section.close()
+    return spec
+
+
+def _formats(field: Field) -> tuple[str, ...]:
+    found = field.each("[qcow2]", lambda item: item.choice(FORMATS))
+    if not found and field.is_list and not field.node.value:
+        field.complain("is empty; name at least one format, such as [qcow2]")
+    return found
+
+
+def _choice(field: Field | None, allowed: tuple[str, ...]) -> str:
+    return (field.choice(allowed) if field is not None else None) or allowed[0]
+
+
+def _size(field: Field | None, least: int) -> int:
+    if field is None:
+        return 0
+    wants = 'a whole number with its unit, such as "512MiB" or "4GiB"'
+    if field.is_whole_number:
+        field.complain(f"is {field.node.value}; it must be {wants}")
+        return 0
+    text = field.match(_SIZE.pattern, f"it must be {wants}", wants)
+    found = _SIZE.fullmatch(text or "")
+    if found is None:
+        return 0
+    size = int(found.group(1)) * _UNITS[found.group(2)]
+    if size < least:
+        field.complain(f"is {text}; it must be at least {least >> 20}MiB")
+    return size
+
+
+def _state(field: Field | None) -> DiskState | None:
+    if field is None:
+        return None
+    usual = DiskState()
+    section = field.section("{size: 512MiB}")
+    size_field, device_field = section.get("size"), section.get("device")
+    size = _size(size_field, LEAST_STATE) or usual.size
+    device = ""
+    if device_field is not None:
+        device = device_field.absolute_path() or ""
+        if device and not device.startswith("/dev/"):
+            device_field.complain(
+                f"is {device}; name a disk below /dev, best by its serial number, such as "
+                "/dev/disk/by-id/virtio-state"
+            )
+        if size_field is not None:
+            size_field.complain("is of no use beside device: a disk of its own has its own size")
+    section.close()
+    return DiskState(size, device)
+
+
+def _command_line(field: Field | None) -> tuple[str, ...]:
+    words: list[str] = []
+    for item in field.items("[quiet]") if field is not None else ():
+        word = item.match(r"\S+", "write each word as an item of its own", "a word for the kernel")
+        if word is None:
+            continue
+        if word.partition("=")[0] in _OURS:
+            item.complain(f"is {word}, which the disk's own layout decides; leave it out")
+        words.append(word)
+    return tuple(words)
+
+
+def _console(field: Field | None) -> str:
+    if field is None:
+        return DiskSpec(()).console
+    if field.is_text and field.node.value == "none":
+        return ""
+    return field.match(_CONSOLE, f"{_CONSOLE_WANTS}, or none") or ""
+
+
+def _boot_test(field: Field | None) -> int:
+    usual = DiskSpec(()).boot_test
+    if field is None:
+        return usual
+    if field.is_truth:
+        return usual if field.truth() else 0
+    duration = field.duration(1_000_000_000)
+    return usual if duration is None else duration // 1_000_000_000

@@ -1,0 +1,98 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A container of the toolbox that stays for the time of one assembly, and its working folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ...core.command import Completed
+from ...core.errors import DriverError
+from ..engine import SESSION_LABEL, Engine
+from ..toolbox import Toolbox, ToolboxSpec
+
+FOLDER = "/work"
+PACKAGES = (
+    "cryptsetup-bin",
+    "dosfstools",
+    "e2fsprogs",
+    "erofs-utils",
+    "fdisk",
+    "grub-common",
+    "grub-pc-bin",
+    # By it mke2fs reads a tar.
+    "libarchive13t64",
+    "mtools",
+    "qemu-utils",
+    "systemd-boot-efi",
+    "systemd-ukify",
+)
+
+
+def disk_spec(mirror: str | None = None) -> ToolboxSpec:
+    """Return the toolbox that assembles disks."""
+    return ToolboxSpec("disk", PACKAGES, mirror=mirror)
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Runs the tools; paths in their arguments are below ``FOLDER`` or absolute."""
+
+    engine: Engine
+    container: str
+    epoch: int
+
+    def run(self, *argv: str, stdin: bytes | None = None) -> Completed:
+        """Run a tool in the working folder to its end; DriverError says why it failed."""
+        done = self.engine.execute(self.container, self._command(argv), stdin=stdin, check=False)
+        if done.status != 0:
+            said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+            raise DriverError(f"{argv[0]} could not do its part of the disk: {said}")
+        return done
+
+    def feed(self, content: Iterable[bytes], *argv: str) -> None:
+        """Run a tool with *content* as its standard input."""
+        self.engine.feed(self.container, self._command(argv), content)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write *content* to the file *name*."""
+        self.run("sh", "-c", 'cat > "$1"', "write", name, stdin=content)
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """Give the content of the file *name*, piece by piece."""
+        return self.engine.stream(self.container, self._command(["cat", name]))
+
+    def size(self, name: str) -> int:
+        """Return the bytes of the file *name*."""
+        return int(self.run("stat", "--format=%s", name).text)
+
+    def _command(self, argv: Sequence[str]) -> list[str]:
+        # What tools would put in for the present time is the time of the image.
+        clock = [f"SOURCE_DATE_EPOCH={self.epoch}", "TZ=UTC", "LC_ALL=C.UTF-8"]
+        return ["env", f"--chdir={FOLDER}", *clock, *argv]
+
+
+@contextlib.contextmanager
+def workbench(toolbox: Toolbox, *, name: str, session: str, epoch: int) -> Iterator[Workbench]:
+    """Give a workbench for the time of the block; the folder is gone afterwards.
+
+    :param name: of the image in its definition.
+    :param epoch: the time that tools take for the present one, in seconds since 1970.
+    """
+    engine = toolbox.engine
+    container = f"kiln-disk-{name}-{session}"
+    engine.remove_containers([container])
+    try:
+        engine.start_container(
+            container,
+            toolbox.image,
+            ["sleep", "infinity"],
+            options=["--init", "--network", "none", "--volume", FOLDER],
+            labels={SESSION_LABEL: session},
+        )
+        yield Workbench(engine, container, epoch)
+    finally:
+        engine.remove_containers([container])
