@@ -66,6 +66,7 @@ DOCUMENT_HOSTS = {
     "spdx.dev",
     "spdx.org",
     "testinfra.readthedocs.io",
+    "uapi-group.org",
     "www.debian.org",
     "www.gnu.org",
     "www.rfc-editor.org",
