@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from .definition_base import beside
 from .definition_fields import Field, Section
-from .definition_model import DiskSpec, DiskState
+from .definition_model import DiskSpec, DiskState, DiskTests
+from .definition_source import Source
 
 FORMATS = ("raw", "qcow2", "vmdk", "vhd", "tar.gz")
 ROOTS = ("erofs", "ext4")
@@ -20,11 +23,12 @@ _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([1-9][0-9]*)(MiB|GiB)")
 _CONSOLE = r"tty[A-Z]*[0-9]+(,[1-9][0-9]*[noe]?[78]?r?)?"
 _CONSOLE_WANTS = 'a console is a device and perhaps its speed, such as "ttyS0,115200"'
+_USER = r"[a-z_][a-z0-9_-]*"
 # They say where the root is and what it is verified by: the assembly alone knows.
 _OURS = ("root", "rootfstype", "roothash", "usrhash", "ro", "rw", "init", "rdinit", "console")
 
 
-def read_disk(top: Section, kind: str | None) -> DiskSpec | None:
+def read_disk(top: Section, kind: str | None, source: Source) -> DiskSpec | None:
     """Return the ``disk`` of a definition, None when it has none.
 
     :param kind: of the image; only a VM has a disk.
@@ -45,6 +49,7 @@ def read_disk(top: Section, kind: str | None) -> DiskSpec | None:
             "is bios, which cannot verify a kernel's command line; write root: ext4 beside it, "
             "or boot: uefi"
         )
+    tests_field = section.get("tests")
     spec = DiskSpec(
         formats=formats,
         size=_size(section.get("size"), LEAST_STATE),
@@ -55,7 +60,12 @@ def read_disk(top: Section, kind: str | None) -> DiskSpec | None:
         console=_console(section.get("console")),
         provision=_choice(section.get("provision"), PROVISIONS),
         boot_test=_boot_test(section.get("boot_test")),
+        tests=_tests(tests_field, source),
     )
+    if tests_field is not None and spec.provision != "cloud-init":
+        tests_field.complain("log in with a key from cloud-init; write provision: cloud-init")
+    if tests_field is not None and not spec.boot_test:
+        tests_field.complain("are of no use with boot_test: false")
     section.close()
     return spec
 
@@ -137,3 +147,27 @@ def _boot_test(field: Field | None) -> int:
         return usual if field.truth() else 0
     duration = field.duration(1_000_000_000)
     return usual if duration is None else duration // 1_000_000_000
+
+
+def _tests(field: Field | None, source: Source) -> DiskTests | None:
+    if field is None:
+        return None
+    if field.is_text:
+        wanted: Field | None = field
+        user = DiskTests(Path()).user
+    else:
+        section = field.section("{path: tests/web-vm, user: admin}")
+        wanted = section.require("path", "it must be a file or a folder with tests of testinfra")
+        asked = section.get("user")
+        wants = "a user's name has small letters, digits, _ and -"
+        user = (asked.match(_USER, wants) if asked is not None else None) or DiskTests(Path()).user
+        section.close()
+    text = wanted.text("the path of tests") if wanted is not None else None
+    if wanted is None or text is None:
+        return None
+    path = beside(text, source)
+    if not path.exists():
+        wanted.complain(
+            f"is {text}, where there is nothing; it is looked for from {source.path.parent}"
+        )
+    return DiskTests(path, user)

@@ -246,6 +246,18 @@ class DiskState:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskTests:
+    """What a booted disk must pass: tests of testinfra, over SSH.
+
+    :param path: absolute, a file or a folder.
+    :param user: who logs in, as cloud-init makes it.
+    """
+
+    path: Path
+    user: str = "admin"
+
+
+@dataclass(frozen=True, slots=True)
 class DiskSpec:
     """The disks that a VM's layers become.
 
@@ -259,6 +271,7 @@ class DiskSpec:
     :param provision: who gives an instance its users and network: ``cloud-init`` or ``plain``.
     :param boot_test: seconds within which the disk must boot before it becomes a version; 0 for no
         such test.
+    :param tests: None when it is enough that the machine comes up.
     """
 
     formats: tuple[str, ...]
@@ -270,6 +283,7 @@ class DiskSpec:
     console: str = "ttyS0,115200"
     provision: str = "plain"
     boot_test: int = 300
+    tests: DiskTests | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..oci.digest import sha256_bytes
 from ..oci.image import Healthcheck, HistoryLayer, Image, ImageConfig, write_image
 from ..oci.layout import Layout
 from .base import describe_epoch
-from .definition_model import Definition
+from .definition_model import Definition, DiskSpec
 from .engine import LABEL
 from .records import BaseRecord, LayerRecord
 
@@ -67,8 +67,18 @@ def examination_manifest(definition: Definition) -> dict[str, Any]:
 
 
 def _disk_manifest(definition: Definition) -> dict[str, Any]:
-    disk = definition.disk
-    return {} if disk is None else {"disk": asdict(disk)}
+    return {} if definition.disk is None else {"disk": disk_manifest(definition.disk)}
+
+
+def disk_manifest(disk: DiskSpec) -> dict[str, Any]:
+    """Return what *disk* asks for, as a part of keys; its tests count by their content."""
+    asked = asdict(replace(disk, tests=None))
+    if disk.tests is not None:
+        path = disk.tests.path
+        files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+        found = [[file.name, sha256_bytes(file.read_bytes())] for file in files]
+        asked["tests"] = [disk.tests.user, found]
+    return asked
 
 
 def image_config(definition: Definition, base: BaseRecord, epoch: int) -> ImageConfig:

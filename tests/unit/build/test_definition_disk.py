@@ -13,6 +13,9 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition im
     DiskState,
     load,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
+    DiskTests,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.sealing import config_manifest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 
@@ -38,6 +41,7 @@ def test_formats_are_all_that_a_disk_must_say(tmp_path: Path) -> None:
         console="ttyS0,115200",
         provision="plain",
         boot_test=300,
+        tests=None,
     )
 
 
@@ -67,6 +71,33 @@ def test_state_may_be_on_a_disk_of_its_own(tmp_path: Path) -> None:
 
     assert disk is not None
     assert disk.state == DiskState(device=device)
+
+
+def test_tests_are_named_with_who_logs_in(tmp_path: Path) -> None:
+    (tmp_path / "checks").mkdir()
+    short = "disk: {formats: [raw], provision: cloud-init, tests: checks}\n"
+    long = "disk: {formats: [raw], provision: cloud-init, tests: {path: checks, user: ops}}\n"
+
+    disks = [load(written(tmp_path, text)).disk for text in (short, long)]
+
+    assert [disk and disk.tests for disk in disks] == [
+        DiskTests(tmp_path / "checks", "admin"),
+        DiskTests(tmp_path / "checks", "ops"),
+    ]
+
+
+def test_other_tests_are_another_image_to_seal(tmp_path: Path) -> None:
+    test = tmp_path / "checks" / "test_it.py"
+    test.parent.mkdir()
+    text = "disk: {formats: [raw], provision: cloud-init, tests: checks}\n"
+    manifests = []
+
+    for content in ("one", "two"):
+        test.write_text(content)
+        manifests.append(config_manifest(load(written(tmp_path, text))))
+
+    assert manifests[0] != manifests[1]
+    assert str(tmp_path) not in str(manifests[0])
 
 
 def test_a_boot_test_can_be_left_out(tmp_path: Path) -> None:
@@ -155,6 +186,14 @@ def test_another_disk_is_another_image_and_no_disk_is_the_same_as_ever(tmp_path:
             ),
         ),
         (
+            "disk:\n  formats: [raw]\n  provision: cloud-init\n  tests: nowhere\n",
+            ("7: disk.tests is nowhere, where there is nothing; it is looked for from FOLDER."),
+        ),
+        (
+            "disk:\n  formats: [raw]\n  tests: .\n",
+            ("6: disk.tests log in with a key from cloud-init; write provision: cloud-init."),
+        ),
+        (
             "disk: {formats: [raw], rot: ext4}\n",
             "4: disk.rot is not a known key; did you mean root?",
         ),
@@ -166,7 +205,8 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, message:
     with pytest.raises(DriverError) as caught:
         load(path)
 
-    assert str(caught.value).splitlines() == [f"{path}:{message}"]
+    expected = message.replace("FOLDER", str(tmp_path))
+    assert str(caught.value).splitlines() == [f"{path}:{expected}"]
 
 
 def test_a_container_has_no_disk(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from ...core.waiting import Clock, wait_for
 from ..engine import SESSION_LABEL, Engine
 from ..toolbox import Toolbox, ToolboxSpec
 
-PACKAGES = ("mtools", "dosfstools", "ovmf", "qemu-system-x86", "qemu-utils", "socat")
+PACKAGES = ("ovmf", "qemu-system-x86", "qemu-utils", "socat")
 READY = re.compile(r"^kiln-ready: (.*?)\s*$", re.MULTILINE)
 ALL_UNITS = "all units"
 SHUTDOWN_SECONDS = 120

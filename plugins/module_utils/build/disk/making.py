@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,15 @@ from ...core.files import write_whole
 from ...oci.layout import Layout
 from ...oci.tree import read_tree
 from ..definition_model import DiskSpec
+from ..sealing import disk_manifest
 from ..toolbox import ensure_toolbox
 from ..workshop import Sealed, Workshop
 from .artefact import DiskArtefact, store_disk, with_disks
-from .assembly import DISK, assemble
+from .assembly import assemble
+from .boot_test import boot_disk
 from .formats import write_format
-from .machine import Drive, MachineSpec, keep_evidence, machine, machine_spec
-from .workbench import FOLDER, Workbench, disk_spec, workbench
+from .machine import machine_spec
+from .workbench import disk_spec, workbench
 
 _FORM = 1
 """Counts up when disks of the same image come to be of other bytes."""
@@ -81,7 +82,7 @@ def make_disks(
     name = sealed.definition.name
     seed = sealed.image.manifest.digest
     box = disk_spec(mirror)
-    key = digest({"form": _FORM, "image": seed, "disk": asdict(spec), "tools": box.packages})
+    key = digest({"form": _FORM, "image": seed, "disk": disk_manifest(spec), "tools": box.packages})
     record = shop.home.cache / "disks" / f"{key.removeprefix('sha256:')}.json"
     made = _kept(record, shop.layout)
     if made is None:
@@ -110,10 +111,17 @@ def make_disks(
             )
             made = Disks(artefacts, laid.command_line, laid.root_hash)
             if spec.boot_test:
+                machines = ensure_toolbox(
+                    machine_spec(mirror),
+                    engine=shop.engine,
+                    home=shop.home,
+                    session=session,
+                    say=say,
+                )
+                say(f"Booting the disk of {name}")
                 folder = shop.home.root / "reports" / name / f"disk-{key[7:19]}"
                 made = replace(
-                    made,
-                    booted=_boot(shop, bench, spec, name, session, folder, say, mirror),
+                    made, booted=boot_disk(machines, bench, spec, name=name, folder=folder)
                 )
         write_whole(record, encode(made.as_json()) + b"\n")
     image = with_disks(shop.layout, sealed.image, made.artefacts)
@@ -127,49 +135,3 @@ def _kept(record: Path, layout: Layout) -> Disks | None:
         return None
     blobs = [digest for one in made.artefacts for digest in (one.manifest, one.blob)]
     return made if all(layout.has(blob.digest) for blob in blobs) else None
-
-
-def _boot(
-    shop: Workshop,
-    bench: Workbench,
-    spec: DiskSpec,
-    name: str,
-    session: str,
-    folder: Path,
-    say: Callable[[str], None],
-    mirror: str | None,
-) -> dict[str, Any]:
-    """Boot the disk on *bench*; DriverError, saying where its console is, when it stays down."""
-    toolbox = ensure_toolbox(
-        machine_spec(mirror), engine=shop.engine, home=shop.home, session=session, say=say
-    )
-    say(f"Booting the disk of {name}")
-    drives = [Drive(f"{FOLDER}/{DISK}")]
-    if spec.state is not None and spec.state.device:
-        bench.run("truncate", "--size=256M", "state.raw")
-        serial = Path(spec.state.device).name.removeprefix("virtio-")
-        drives.append(Drive(f"{FOLDER}/state.raw", serial=serial))
-    asked = MachineSpec(tuple(drives), firmware=spec.boot)
-    began = time.monotonic()
-    with machine(
-        toolbox,
-        asked,
-        name=name,
-        session=session,
-        options=["--volumes-from", f"{bench.container}:ro"],
-    ) as it:
-        try:
-            failed = it.wait_until_ready(spec.boot_test)
-            seconds = round(time.monotonic() - began, 1)
-            if failed:
-                raise DriverError(f"Units failed in it: {', '.join(failed)}.")
-            it.shut_down()
-        except DriverError as error:
-            kept = keep_evidence(folder, it)
-            raise DriverError(
-                f"{name} gets no version: its disk did not come up. {error.message}",
-                hint=f"See {' and '.join(str(path) for path in kept)}.",
-                details={"console": it.console[-4000:]},
-            ) from error
-        keep_evidence(folder, it)
-    return {"seconds": seconds, "failed": [], "console": str(folder / "console.log")}
