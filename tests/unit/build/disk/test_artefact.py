@@ -25,6 +25,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.references import closure
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.family import family
 
 
 @pytest.fixture
@@ -62,6 +63,14 @@ def test_a_version_needs_its_disks(layout: Layout, image: Image) -> None:
     needed = closure(layout, with_disks(layout, image, [one]).index.digest)
 
     assert {one.manifest.digest, one.blob.digest} <= set(needed.sizes)
+
+
+def test_a_registry_gets_the_disks_with_the_version(layout: Layout, image: Image) -> None:
+    one = disk(layout)
+    whole = family(with_disks(layout, image, [one]).index, layout.read)
+
+    assert one.manifest.digest in {document.descriptor.digest for document in whole.documents}
+    assert one.blob.digest in whole.blobs
 
 
 def test_an_engine_finds_no_platform_of_its_own_in_a_disk(layout: Layout, image: Image) -> None:
