@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import html
 import json
 import os
 import subprocess
@@ -25,12 +25,6 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact
     DiskArtefact,
     disks_of,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.machine import (
-    Machine,
-    MachineSpec,
-    machine,
-    machine_spec,
-)
 from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.workbench import (
     Workbench,
     disk_spec,
@@ -47,18 +41,22 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor impo
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import Image, read_image
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
-IMAGES = Path(__file__).parent / "images"
+DEFINITION = Path(__file__).parent / "images" / "disk-bookworm.yml"
 LIMIT = 1500  # seconds that the bakes may take, when nothing of them is there
 
 
 @dataclass(frozen=True, slots=True)
 class Baked:
-    """A version with disks, as the store has it."""
+    """A version with disks, as the store has it.
+
+    :param page: of its report, as text.
+    """
 
     definition: Definition
     layout: Layout
     image: Image
     disks: dict[str, DiskArtefact]
+    page: str
 
     @property
     def epoch(self) -> int:
@@ -74,16 +72,16 @@ def home() -> Home:
 
 
 @pytest.fixture(scope="session")
-def baked(checkout: Path, home: Home) -> Iterator[dict[str, Baked]]:
-    """Return the versions of all definitions here, baked unless they are there."""
-    before = set(Engine().references("kiln/disk-*:*"))
+def baked(checkout: Path, home: Home) -> Iterator[Baked]:
+    """Return the version of the definition here, baked unless it is there."""
+    before = set(Engine().references("kiln/disk-bookworm:*"))
     done = subprocess.run(
         [
             sys.executable,
             str(Path(sys.executable).with_name("ansible-playbook")),
             "kiln.immutable.bake",
             "--inventory=localhost,",
-            f"--extra-vars=kiln_images={IMAGES}",
+            f"--extra-vars=kiln_images={DEFINITION}",
         ],
         env={**os.environ, "ANSIBLE_NOCOLOR": "true", "COLUMNS": "1000"},
         cwd=checkout,
@@ -95,48 +93,27 @@ def baked(checkout: Path, home: Home) -> Iterator[dict[str, Baked]]:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     layout = Layout(home.store)
-    cache = Cache(home.cache, layout)
-    found = {}
-    for path in sorted(IMAGES.glob("*.yml")):
-        definition = load(path)
-        record = cache.latest(definition.name)
-        assert record is not None
-        size = layout.path(record.index).stat().st_size
-        index = Descriptor(INDEX, record.index, size)
-        disks = {one.format: one for one in disks_of(layout, index)}
-        found[definition.name] = Baked(definition, layout, read_image(layout, index), disks)
-    yield found
-    for name in set(Engine().references("kiln/disk-*:*")) - before:
+    record = Cache(home.cache, layout).latest(DEFINITION.stem)
+    assert record is not None
+    index = Descriptor(INDEX, record.index, layout.path(record.index).stat().st_size)
+    disks = {one.format: one for one in disks_of(layout, index)}
+    page = home.root / "reports" / record.name / f"{record.version}.html"
+    image = read_image(layout, index)
+    yield Baked(load(DEFINITION), layout, image, disks, html.unescape(page.read_text("utf-8")))
+    for name in set(Engine().references("kiln/disk-bookworm:*")) - before:
         Engine().remove_image(name)
 
 
 @pytest.fixture(scope="module")
-def bench(baked: dict[str, Baked], home: Home) -> Iterator[Workbench]:
+def bench(baked: Baked, home: Home) -> Iterator[Workbench]:
     """Return a bench with the tools that disks are made with."""
     toolbox = ensure_toolbox(disk_spec(), engine=Engine(), home=home)
-    epoch = baked["disk-bookworm"].epoch
+    epoch = baked.epoch
     with workbench(toolbox, name="test", session=uuid.uuid4().hex[:8], epoch=epoch) as made:
         yield made
 
 
-@dataclass(frozen=True, slots=True)
-class Rack:
-    """Boots disks that lie on a bench."""
-
-    bench: Workbench
-    home: Home
-
-    @contextlib.contextmanager
-    def boot(self, spec: MachineSpec) -> Iterator[Machine]:
-        """Give the machine for the time of the block."""
-        toolbox = ensure_toolbox(machine_spec(), engine=self.bench.engine, home=self.home)
-        session = uuid.uuid4().hex[:8]
-        options = ["--volumes-from", self.bench.container]
-        with machine(toolbox, spec, name="test", session=session, options=options) as it:
-            yield it
-
-
-@pytest.fixture(scope="module")
-def rack(bench: Workbench, home: Home) -> Rack:
-    """Return a rack at the bench."""
-    return Rack(bench, home)
+@pytest.fixture(scope="session")
+def console(baked: Baked) -> str:
+    """Return what the machine said when it was booted, as the version's report has it."""
+    return baked.page
