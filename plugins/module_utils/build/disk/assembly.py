@@ -175,6 +175,8 @@ def _make_ext4(
     command = ["mke2fs", "-q", "-F", "-t", "ext4", "-U", str(identity.uuid(name))]
     command += ["-E", f"hash_seed={identity.uuid(name + '-hash')},lazy_itable_init=0"]
     command += [*more, f"{name}.img", f"{size // 1024}k"]
+    # What an older file holds would stay in the blocks that nothing is written to.
+    bench.run("rm", "-f", f"{name}.img")
     if feed is None:
         bench.run(*command)
     else:
@@ -192,6 +194,7 @@ def _system_partition(bench: Workbench, source: _Source, kept: Kept, said: str) 
     needed = bench.size("kernel.efi")
     size = max(_LEAST_FAT32, round_up(needed + needed // 32 + 2 * _MIB, _MIB))
     volume = source.identity.volume_id("esp")
+    bench.run("rm", "-f", "esp.img")
     make = ["mkfs.vfat", "--invariant", "-F", "32", "-n", "ESP", "-i", volume, "-C"]
     bench.run(*make, "esp.img", str(size // 1024))
     bench.run("mmd", "-i", "esp.img", "::/EFI", "::/EFI/BOOT")
@@ -203,6 +206,7 @@ def _system_partition(bench: Workbench, source: _Source, kept: Kept, said: str) 
 
 def _compose(bench: Workbench, table: Table) -> None:
     """Write the table and copy each file system to its place; blocks of zeros stay holes."""
+    bench.run("rm", "-f", DISK)
     bench.run("truncate", f"--size={table.size}", DISK)
     bench.run(
         "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", DISK, stdin=table.script.encode()
