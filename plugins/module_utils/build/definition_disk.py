@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..core.yaml_fields import Field, Section
+from ..core.yaml_source import Source
 from .definition_base import beside
-from .definition_fields import Field, Section
 from .definition_model import DiskSpec, DiskState, DiskTests
-from .definition_source import Source
 
 FORMATS = ("raw", "qcow2", "vmdk", "vhd", "tar.gz")
 ROOTS = ("erofs", "ext4")
