@@ -22,7 +22,7 @@ MEDIA_TYPES = {
     "tar.gz": "application/vnd.kiln.disk.raw.tar+gzip",
 }
 
-_CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{8}(?=\n)")
+_CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
 _VMDK_HEAD = 64 << 10
 _VHD_EPOCH = 946_684_800
 
@@ -64,16 +64,25 @@ def _vmdk(bench: Workbench, made: Assembled) -> Iterator[bytes]:
         head += chunk
         if len(head) >= _VMDK_HEAD:
             placed = True
-            yield _with_content_id(head, content_id)
+            yield with_content_id(head, content_id)
     if not placed:
-        yield _with_content_id(head, content_id)
+        yield with_content_id(head, content_id)
 
 
-def _with_content_id(head: bytes, content_id: bytes) -> bytes:
-    written, count = _CONTENT_ID.subn(content_id, head, count=1)
-    if count != 1:
+def with_content_id(head: bytes, content_id: bytes) -> bytes:
+    """Return the beginning of a VMDK with another content id in its description. Pure.
+
+    :param content_id: eight hexadecimal digits; what is there may have fewer, and nothing behind
+        the description moves.
+    """
+    found = _CONTENT_ID.search(head)
+    if found is None:
         raise DriverError("qemu-img wrote a VMDK without a content id.")
-    return written
+    end = head.index(b"\0", found.end())
+    room = len(content_id) - len(found.group())
+    if head[end : end + room].strip(b"\0"):
+        raise DriverError("The description in qemu-img's VMDK has no room for a content id.")
+    return head[: found.start()] + content_id + head[found.end() : end] + head[end + room :]
 
 
 def _google(bench: Workbench) -> Iterator[bytes]:

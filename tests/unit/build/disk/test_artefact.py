@@ -16,7 +16,10 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact
     store_disk,
     with_disks,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.formats import vhd_footer
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.formats import (
+    vhd_footer,
+    with_content_id,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
     Image,
     ImageConfig,
@@ -112,3 +115,15 @@ def test_the_footer_of_a_vhd_adds_up() -> None:
     assert struct.unpack_from(">QQ", footer, 40) == (1 << 30, 1 << 30)
     # As Microsoft's own tool has it for a disk of one gibibyte.
     assert struct.unpack_from(">HBB", footer, 56) == (2080, 16, 63)
+
+
+@pytest.mark.parametrize("written", [b"12345678", b"1f", b"0"])
+def test_a_vmdk_gets_its_content_id_and_nothing_behind_it_moves(written: bytes) -> None:
+    text = b"# Disk DescriptorFile\nversion=1\nCID=" + written + b"\nparentCID=ffffffff\n"
+    head = b"KDMV" + text + bytes(64) + b"grains"
+
+    placed = with_content_id(head, b"0123abcd")
+
+    assert len(placed) == len(head)
+    assert placed.endswith(b"\0grains")
+    assert b"\nCID=0123abcd\nparentCID=ffffffff\n\0" in placed
