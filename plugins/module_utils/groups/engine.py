@@ -80,7 +80,7 @@ class Rotation(Task):
         with lease.held():
             plan = self.plan()
             before = read_progress(self.backend)
-            if not plan.changes and not self._unfinished(before):
+            if plan.settled and not self._unfinished(before):
                 self._record(plan)
                 return Result(Ending.UNCHANGED, False, "Nothing changes.", plan)
             if before is None or not before.back or not self._continues(before):

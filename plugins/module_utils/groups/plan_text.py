@@ -30,6 +30,8 @@ def render(plan: RotationPlan) -> list[str]:
     added = plan.begins - replaced
     if added > 0:
         lines.append(f"  + {added} new instance{'s' if added > 1 else ''} to be started")
+    if plan.uneven:
+        lines.append(f"  ~ {plan.uneven} kept ones get their full part of the traffic again")
     if plan.stop_first:
         lines += [
             "",

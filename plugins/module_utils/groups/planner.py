@@ -13,12 +13,15 @@ from ..core.canonical import digest
 from ..core.errors import DriverError
 from .definition_model import Hook
 from .judgement import Fate, Verdict, Wanted, judge, span
-from .model import Observed, Release
+from .model import Health, Observed, Release
 from .pace import Counts, pace
 from .stages import Stage, stages
 
 START_SECONDS = 5.0
 """How long an instance is thought to take to get healthy, where nothing is known of it."""
+
+FULL = 100
+"""The weight of an instance with its full part of the traffic."""
 
 STOP_SECONDS = 1.0
 """How long draining and stopping are thought to take; only slow requests need the drain time."""
@@ -66,7 +69,23 @@ class RotationPlan:
     @property
     def changes(self) -> bool:
         """Whether there is anything to do."""
-        return self.begins > 0 or any(one.fate is not Fate.KEEP for one in self.verdicts)
+        moves = any(one.fate is not Fate.KEEP for one in self.verdicts)
+        return moves or self.begins > 0 or self.uneven > 0
+
+    @property
+    def uneven(self) -> int:
+        """How many healthy instances that stay do not get their full part of the traffic."""
+        return sum(
+            one.fate is Fate.KEEP
+            and one.instance.health is Health.PASSING
+            and not (one.instance.serving and one.instance.weight == FULL)
+            for one in self.verdicts
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group is as it is wanted, and all of it serves."""
+        return not self.changes and all(one.instance.serving for one in self.verdicts)
 
     def of(self, fate: Fate) -> list[Verdict]:
         """Return the verdicts of *fate*."""

@@ -28,6 +28,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.engine impor
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.gates import Answer
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.journal import Journal
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.model import (
+    Drain,
     Fault,
     Finding,
     Health,
@@ -149,6 +150,19 @@ def test_the_group_runs_the_new_version_and_remembers_the_old() -> None:
     assert read_progress(there) is None
     assert there.read_lock() is None
     assert rotation(there).rotate().ending is Ending.UNCHANGED
+
+
+def test_a_group_is_not_unchanged_while_one_of_it_gets_no_traffic() -> None:
+    there = platform()
+    assert rotation(there).rotate().ending is Ending.ROTATED
+    lock = there.take_lock("somebody", 60.0)
+    there.limits = replace(there.limits, floor=0)
+    there.apply([Drain(there.look().instances[0].id)], lock)
+    there.release_lock(lock)
+    asked = rotation(there)
+    assert asked.plan().changes
+    assert asked.rotate().ending is Ending.ROTATED
+    assert versions(there) == ["1.0.2"] * 4
 
 
 def test_a_release_that_never_gets_healthy_is_rolled_back_and_the_run_fails() -> None:
