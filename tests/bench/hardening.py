@@ -29,6 +29,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import 
 from . import engine
 from .contenders import CHECKOUT, Build, Ground
 from .hardening_roots import Ours, Peer, Scanner, Verdict
+from .page import render_profile
 from .process_group import ignore_interrupts, interrupts_raise
 from .sheet import NOT_MEASURED, Machine, replace_measured, rounds_in_words, spread
 
@@ -80,7 +81,7 @@ class Measured:
 
     @property
     def seconds(self) -> list[float]:
-        """Seconds of the roles alone, by round."""
+        """Seconds of whole bakes of the roles alone, by round."""
         return [build.seconds for build in self.roles]
 
     @property
@@ -152,6 +153,7 @@ def _measure(ground: Ground, scanner: Scanner, rounds: int, peers: Sequence[Peer
         ours.change("apparmor", number)
         roles.append(ours.bake())
         print(f"bench: round {number} of {rounds}: {roles[-1].seconds:.1f} s", flush=True)
+    print(render_profile("the roles", roles[-1]), flush=True)
     hardened = scanner.scan(ours.image, ours.hardened)
     played = []
     for peer in peers:
@@ -162,12 +164,13 @@ def _measure(ground: Ground, scanner: Scanner, rounds: int, peers: Sequence[Peer
 
 def goals(measured: Measured) -> list[tuple[str, str, bool]]:
     """Return what is promised, with what was measured and whether it is kept."""
-    seconds, ours = median(measured.seconds), measured.ours
+    ours, whole = measured.ours, median(measured.seconds)
+    tasks = median(in_tasks(build) for build in measured.roles)
     return [
         (
             f"the roles on a root with the packages: under {LIMIT_SECONDS:g} s",
-            f"{seconds:.1f} s",
-            seconds < LIMIT_SECONDS,
+            f"{tasks:.1f} s; {whole:.1f} s with the making of the image",
+            tasks < LIMIT_SECONDS,
         ),
         (
             f"all roles together: at most {LIMIT_TASKS} tasks",
