@@ -78,10 +78,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     machine = Machine.now(("Python", sys.version.split()[0]))
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        planned = {
-            size: [pool.apply(plan_seconds, (size,))[0] for _round in range(options.rounds)]
-            for size in SIZES
-        }
+        # All sizes in each round: what else the machine does then touches them alike.
+        planned: dict[int, list[float]] = {size: [] for size in SIZES}
+        for _round in range(options.rounds):
+            for size, figures in planned.items():
+                figures.append(pool.apply(plan_seconds, (size,))[0])
         megabytes = pool.apply(plan_seconds, (SIZE,))[1]
     began = time.perf_counter()
     result, platform = rotate(SIZE)
