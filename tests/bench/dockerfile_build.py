@@ -43,7 +43,8 @@ RUN export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && apt-get dist-up
     && apt-get clean && rm -rf /var/lib/apt/lists/*
 ADD hardening.tar /
 ADD nginx.tar /
-RUN install -d -o www-data -g www-data -m 0700 /run/nginx /var/cache/nginx && nginx -e stderr -t -q \\
+RUN install -d -o www-data -g www-data -m 0700 /run/nginx /var/cache/nginx \\
+    && nginx -e stderr -t -q \\
     && rm -rf /etc/nginx/sites-enabled/default /run/nginx.pid /var/log/apt /var/log/*.log \\
        /var/cache/debconf/*-old /var/lib/dpkg/*-old
 """
