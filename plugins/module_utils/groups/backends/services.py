@@ -34,6 +34,7 @@ from .instances import (
 TAINT_LABEL = "io.kiln.tainted"
 _ENDED = {"complete", "shutdown", "failed", "rejected", "remove", "orphaned"}
 _BEGUN = {"starting", "running"}
+_NEVER_IN_IMAGES = ("/run/", "/tmp/", "/dev/shm")
 _BAD_RELEASE = (
     "executable file not found",
     "exec format error",
@@ -101,7 +102,7 @@ def service_options(
     volumes = {volume.path for volume in definition.volumes}
     for path in _in_memory(definition, image_labels):
         if path not in volumes:
-            options += ["--mount", f"type=tmpfs,destination={path},tmpfs-mode=1777"]
+            options += ["--mount", _passing_mount(path)]
     for volume in definition.volumes:
         name = volume.volume(definition.name, 0)
         mount = f"type=volume,source={name},destination={volume.path}"
@@ -126,8 +127,20 @@ def _limits(definition: GroupDefinition) -> list[str]:
     return options
 
 
+def _passing_mount(path: str) -> str:
+    """Return the mount for what at *path* goes with the instance.
+
+    Swarm gives a tmpfs no owner, and one over a folder of the image has that one's mode, which its
+    user then cannot pass. A volume without a name begins as the image's folder, owner and all, and
+    is removed with the container. Below /run and /tmp an image has nothing.
+    """
+    if path.startswith(_NEVER_IN_IMAGES):
+        return f"type=tmpfs,destination={path},tmpfs-mode=1777"
+    return f"type=volume,destination={path}"
+
+
 def _in_memory(definition: GroupDefinition, image_labels: Mapping[str, str]) -> list[str]:
-    """Return the paths in memory; Swarm's have no owner, so they are open like /tmp."""
+    """Return the paths that are in memory, where that can be had."""
     declared = declared_state(image_labels.get(STATE_LABEL, "[]"))
     paths = [str(one["path"]) for one in declared if one.get("kind") == "tmpfs"]
     return sorted({*paths, *definition.hardening.tmpfs})

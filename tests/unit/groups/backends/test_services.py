@@ -54,10 +54,13 @@ def test_an_instance_is_a_service_of_one_task_with_a_port_of_its_node() -> None:
     assert "--read-only --cap-drop ALL --limit-pids 512" in found
 
 
-def test_declared_memory_is_mounted_open() -> None:
-    state = json.dumps([{"path": "/run/nginx", "kind": "tmpfs", "owner": "33:33"}])
+def test_declared_memory_is_open_or_begins_as_the_images_folder() -> None:
+    paths = ("/run/nginx", "/var/cache/nginx")
+    state = json.dumps([{"path": path, "kind": "tmpfs", "owner": "33:33"} for path in paths])
     found = options(image_labels={"io.kiln.state": state})
-    assert "type=tmpfs,destination=/run/nginx,tmpfs-mode=1777" in found
+    assert "--mount type=tmpfs,destination=/run/nginx,tmpfs-mode=1777" in found
+    # Swarm's tmpfs has no owner, and takes the mode of the folder that it covers.
+    assert "--mount type=volume,destination=/var/cache/nginx" in found
 
 
 def test_a_shared_volume_needs_a_driver_that_all_nodes_have() -> None:
