@@ -6,7 +6,7 @@
 OpenSCAP judges mounts, kernel parameters and root's search path by what is in force. Of a root at
 rest nothing is, so it is told what the root's own files bring about: file systems in memory by
 fstab(5), parameters by sysctl.d(5), the path by login.defs(5). What these files do not say is not
-there, and its rule fails.
+there, and its rule fails. A container is judged by the path alone that engines give it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SETTING = r"s/^[[:space:]-]*\([a-z][^=[:space:]*]*\)[[:space:]]*=[[:space:]]*/\
 # Run before the scanner, in its place: it becomes the scanner, so that its number stays the same.
 # $ROOT/proc is in memory; a link into the real one is taken for it.
 PRELUDE = f"""\
+ln -s /proc/$$ {TARGET}/proc/$$
 if [ ! -e {TARGET}/.dockerenv ]; then
   ln -s /proc/self/mounts {TARGET}/proc/mounts
-  ln -s /proc/$$ {TARGET}/proc/$$
   cd {TARGET}
   for name in $(ls usr/lib/sysctl.d usr/local/lib/sysctl.d etc/sysctl.d 2>/dev/null |
       grep '[.]conf$' | sort -u); do
