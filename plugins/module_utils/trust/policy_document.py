@@ -38,8 +38,10 @@ _KNOWN: dict[
         (predicates.HARDENING,),
         (),
         {
+            "profile": ("profile", "equals", None),
             "minimum_score": ("score", "minimum", 0),
-            "maximum_failed": ("counts.failed", "maximum", None),
+            # What fails and is waived does not count.
+            "maximum_failed": ("counts.failed", "maximum", 0),
         },
         "",
     ),
@@ -147,6 +149,9 @@ def _known(name: str, given: Mapping[str, Any], wrong: list[str]) -> Requirement
             continue
         if test != "equals" and (isinstance(value, bool) or not isinstance(value, int | float)):
             wrong.append(f"attestations.{name}.{option} must be a number")
+            continue
+        if test == "equals" and (not isinstance(value, str) or not value):
+            wrong.append(f"attestations.{name}.{option} must be text")
             continue
         conditions.append(Condition(path, test, value))
     age = _number(given, "maximum_age_days", wrong)

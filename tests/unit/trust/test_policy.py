@@ -28,7 +28,11 @@ FULL = {
     "signers": {"keys": {"alice": ALICE, "bob": BOB}, "threshold": 2},
     "attestations": {
         "tests": True,
-        "hardening": {"minimum_score": 80, "maximum_failed": 2},
+        "hardening": {
+            "profile": "cis_level1_server",
+            "minimum_score": 80,
+            "maximum_failed": 2,
+        },
         "lynis": {"minimum_index": 70},
         "vulnerabilities": {"maximum": 0, "maximum_age_days": 7},
         "secrets": True,
@@ -43,7 +47,7 @@ FULL = {
 BOTH = frozenset({"alice", "bob"})
 CLEAN: dict[str, dict[str, Any]] = {
     predicates.TEST_RESULT: {"result": "PASSED"},
-    predicates.HARDENING: {"score": 80, "counts": {"failed": 2}},
+    predicates.HARDENING: {"profile": "cis_level1_server", "score": 80, "counts": {"failed": 2}},
     predicates.LYNIS: {"hardening_index": 70},
     predicates.VULNERABILITIES: {
         "status": "complete",
@@ -64,6 +68,11 @@ CLEAN: dict[str, dict[str, Any]] = {
     },
     "https://example.org/review/v1": {"approved": True},
 }
+
+
+def hardening(**changes: Any) -> dict[str, Any]:
+    """Return what OpenSCAP is said to have found, with *changes*."""
+    return {**CLEAN[predicates.HARDENING], **changes}
 
 
 def policy(**changes: Any) -> Policy:
@@ -92,6 +101,14 @@ def rules(found: Evidence, asked: Policy | None = None) -> list[str]:
 
 def test_a_version_that_shows_all_passes() -> None:
     assert evaluate(policy(), evidence()) == ()
+
+
+def test_a_hardening_attestation_must_be_clean_unless_the_policy_allows_failures() -> None:
+    plain = Policy.from_document({"attestations": {"hardening": True}}, "channels.yml")
+    clean = hardening(counts={"failed": 0, "waived": 4}, score=93.1, profile="standard")
+    assert rules(evidence({predicates.HARDENING: clean}), plain) == []
+    assert rules(evidence(), plain) == ["attestations.hardening"]
+    assert rules(evidence({predicates.HARDENING: None}), plain) == ["attestations.hardening"]
 
 
 def test_no_policy_asks_for_nothing() -> None:
@@ -127,10 +144,12 @@ def test_every_rule_that_fails_is_told() -> None:
     [
         (predicates.TEST_RESULT, {"result": "FAILED"}, "tests"),
         (predicates.TEST_RESULT, {}, "tests"),
-        (predicates.HARDENING, {"score": 79.9, "counts": {"failed": 2}}, "hardening"),
-        (predicates.HARDENING, {"score": "100", "counts": {"failed": 2}}, "hardening"),
-        (predicates.HARDENING, {"score": True, "counts": {"failed": 2}}, "hardening"),
-        (predicates.HARDENING, {"score": 90, "counts": {"failed": 3}}, "hardening"),
+        (predicates.HARDENING, hardening(score=79.9), "hardening"),
+        (predicates.HARDENING, hardening(score="100"), "hardening"),
+        (predicates.HARDENING, hardening(score=True), "hardening"),
+        (predicates.HARDENING, hardening(counts={"failed": 3}), "hardening"),
+        (predicates.HARDENING, hardening(profile="standard"), "hardening"),
+        (predicates.HARDENING, hardening(profile=None), "hardening"),
         (predicates.LYNIS, {"hardening_index": 69}, "lynis"),
         (predicates.SECRETS, {"found": 1}, "secrets"),
         *(
@@ -243,6 +262,7 @@ def test_taking_evidence_away_never_makes_a_rule_pass(gone: frozenset[str]) -> N
         ({"attestations": {"test": True}}, "attestations.test is none of provenance, sbom, tests"),
         ({"attestations": {"tests": {"minimum": 1}}}, "tests.minimum is unknown"),
         ({"attestations": {"hardening": {"minimum_score": "x"}}}, "must be a number"),
+        ({"attestations": {"hardening": {"profile": 3}}}, "hardening.profile must be text"),
         ({"attestations": {"secrets": 1}}, "attestations.secrets must be true or a mapping"),
         (
             {"attestations": {"r": {"type": "a:b", "where": {"x": {"above": 1}}}}},
