@@ -44,7 +44,6 @@ class Backend(Protocol):
 
     def capabilities(self) -> Capabilities:
         """What it can honour. Asked before anything else; touches nothing."""
-        ...
 
     def preflight(self, release: Release, starts: int) -> Sequence[Finding]:
         """What stands in the way of starting *starts* instances of *release*: the image is on no
@@ -52,15 +51,12 @@ class Backend(Protocol):
 
         Makes nothing in check mode's sense: no container, no volume, no change of the balancer.
         """
-        ...
 
     def prepare(self) -> None:
         """Make what instances need besides themselves: network, volumes, balancer."""
-        ...
 
     def observe(self) -> Observed:
         """Everything that carries the group's label, whoever started it."""
-        ...
 
     def apply(self, actions: Sequence[Action], lock: Lock) -> Sequence[Outcome]:
         """Do *actions*, side by side where that is quicker, and tell for each what became of it.
@@ -72,7 +68,6 @@ class Backend(Protocol):
         Start returns when the engine has started the process, not when it is healthy. Stop returns
         when the instance is gone, at most its stop timeout (then SIGKILL) later.
         """
-        ...
 
     def take_lock(self, holder: str, lease: float, *, break_it: bool = False) -> Lock:
         """Take the group's lock for *lease* seconds, or raise LockHeld.
@@ -82,45 +77,35 @@ class Backend(Protocol):
 
         :param break_it: take it from whoever holds it.
         """
-        ...
 
     def renew_lock(self, lock: Lock, lease: float) -> Lock:
         """Return *lock* with a lease from now; LockHeld when it is somebody else's by now."""
-        ...
 
     def release_lock(self, lock: Lock) -> None:
         """Give *lock* back; nothing when it is somebody else's by now."""
-        ...
 
     def read_lock(self) -> Lock | None:
         """Who holds the lock, None when it is free."""
-        ...
 
     def read_note(self, name: str) -> Mapping[str, Any]:
         """Return the document *name* (small letters and -) kept for the group; {} if none."""
-        ...
 
     def write_note(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep *value*, JSON of at most 256 KiB, as the document *name*, whole or not at all.
 
         Needs no lock: approvals and aborts come from people who do not hold it.
         """
-        ...
 
     def taint(self, instance: str, reason: str) -> None:
         """Note that *instance* is to be replaced by the next rotation; "" takes it back."""
-        ...
 
     def run_hook(self, hook: Hook, release: Release) -> HookResult:
         """Run *hook* in a container of *release*'s image with the group's environment, secrets,
         network and shared volumes; wait for its end, at most its timeout, and remove it.
         """
-        ...
 
     def logs(self, instance: str, lines: int = 100) -> str:
         """The last *lines* that *instance* wrote, also of one that ended; "" if it is gone."""
-        ...
 
     def close(self) -> None:
         """Let go of sockets and threads; instances, balancer and notes stay."""
-        ...

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -51,7 +52,7 @@ def decimal(section: Section, key: str) -> float | None:
         return None
     if field.node.tag in (TAG + "int", TAG + "float"):
         value = construct(field.node)
-        if isinstance(value, (int, float)) and value == value and abs(value) != float("inf"):  # noqa: PLR0124 - NaN alone differs from itself
+        if isinstance(value, int | float) and math.isfinite(value):
             return float(value)
     field.complain("must be a number")
     return None

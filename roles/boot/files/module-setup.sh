@@ -1,5 +1,5 @@
-#!/bin/bash
-# dracut sources this file.
+# dracut sources this file, and has set these variables.
+# shellcheck shell=bash disable=SC2154
 
 check() {
     return 0

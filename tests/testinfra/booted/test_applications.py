@@ -28,7 +28,7 @@ def address(inspected: Callable[[], dict[str, Any]]) -> str:
 @pytest.fixture
 def neighbour(container: str) -> str:
     """Return the name of the other machine."""
-    scenario, _, release = container.rpartition("-")
+    scenario, _dash, release = container.rpartition("-")
     return f"{scenario}-{OTHERS[release]}"
 
 

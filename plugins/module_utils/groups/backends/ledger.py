@@ -41,19 +41,15 @@ class Rows(Protocol):
 
     def numbers(self, note: str) -> list[int]:
         """Return the numbers that the document has, in any order."""
-        ...
 
     def make(self, note: str, number: int, content: bytes) -> bool:
         """Make the object, or return False when there is one."""
-        ...
 
     def read(self, note: str, number: int) -> bytes | None:
         """Return the content of an object, None when it is gone."""
-        ...
 
     def remove(self, note: str, number: int) -> None:
         """Remove an object; nothing when it is gone."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
