@@ -184,7 +184,8 @@ def _judge_process(
             yield Finding(Kind.PROCESS, name, "deleted", f"mapped by {said}")
         elif name.lstrip("/") not in wanted:
             yield Finding(Kind.PROCESS, name, "foreign", f"mapped by {said}")
-    if process.entered and process.argv not in allowed:
+    # The kernel puts the interpreter of a script in front.
+    if process.entered and process.argv not in allowed and process.argv[1:] not in allowed:
         yield Finding(Kind.PROCESS, process.exe, "entered", said)
 
 

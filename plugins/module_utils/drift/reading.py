@@ -18,6 +18,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ FORM = 1
 
 STATUS = "var/lib/dpkg/status"
 READ_BYTES = 1 << 20
+PASSING_SECONDS = 0.5
+"""How long what came in through the engine is left to itself before it is looked at."""
 KERNEL_FILE_SYSTEMS = frozenset(
     (
         *("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "securityfs", "debugfs"),
@@ -236,15 +239,33 @@ def read_processes(target: Target) -> Iterator[dict[str, Any]]:
             # It ended, or is a thread of the kernel.
             continue
     digests: dict[tuple[int, int], str] = {}
+    entered = []
     for pid in sorted(members):
-        try:
-            found = _process(target, pid, digests)
-        except (FileNotFoundError, ProcessLookupError):
+        found = _process_if_there(target, pid, digests)
+        if found is None:
             continue
+        parent = found.pop("parent")
+        if pid != target.pid and (not members[pid] or parent not in members):
+            entered.append(pid)
+        else:
+            yield {**found, "entered": False}
+    if entered:
+        # The engine's own way in, on which programs of its own are seen for a moment.
+        time.sleep(PASSING_SECONDS)
+    for pid in entered:
+        found = _process_if_there(target, pid, digests)
         if found is not None:
-            parent = found.pop("parent")
-            found["entered"] = pid != target.pid and (not members[pid] or parent not in members)
-            yield found
+            found.pop("parent")
+            yield {**found, "entered": True}
+
+
+def _process_if_there(
+    target: Target, pid: int, digests: dict[tuple[int, int], str]
+) -> dict[str, Any] | None:
+    try:
+        return _process(target, pid, digests)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def _process(

@@ -162,6 +162,10 @@ def test_each_way_of_a_process_to_be_another_one_is_told(
 def test_a_health_check_may_enter() -> None:
     entered = process(entered=True, argv=("app", "check"))
     assert found(replace(CLEAN, processes=(entered,)), commands=(("app", "check"),)) == []
+    script = replace(entered, argv=("/bin/sh", "app", "check"))
+    assert found(replace(CLEAN, processes=(script,)), commands=(("app", "check"),)) == []
+    other = replace(entered, argv=("/bin/sh", "-c", "app", "check"))
+    assert found(replace(CLEAN, processes=(other,)), commands=(("app", "check"),)) != []
 
 
 def test_an_undeclared_mount_is_told_and_a_declared_one_is_not() -> None:
