@@ -68,8 +68,10 @@ def in_the_middle(group: Group, release: str, then: Callable[[], None]) -> Resul
     thread = threading.Thread(target=lambda: results.append(group.rotate(release)))
     thread.start()
     until("the first decision", lambda: group.journal.read_text().count(" decide ") > known)
-    then()
-    thread.join()
+    try:
+        then()
+    finally:
+        thread.join()
     return results[0]
 
 
