@@ -31,6 +31,7 @@ from ..module_utils.drift.instance import (
     declared_state,
 )
 from ..module_utils.drift.settings import SAFE, image_settings
+from ..module_utils.oci.image import Image
 from .manifests import image_manifest
 from .wanted_version import stored_image
 
@@ -65,7 +66,7 @@ PLAIN = Asked()
 def expectation(shop: Workshop, version: Version, asked: Asked = PLAIN) -> Expectation:
     """Return what an instance of *version* should be; DriverError when the store has it not."""
     image = stored_image(shop, version)
-    config = image_config(shop, version)
+    config = _config_of(shop, image)
     state = declared_state(config.get("Labels") or {}, config.get("Volumes"))
     return Expectation(
         version=f"{version.image} {version.number}",
@@ -81,8 +82,11 @@ def expectation(shop: Workshop, version: Version, asked: Asked = PLAIN) -> Expec
 
 def image_config(shop: Workshop, version: Version) -> dict[str, Any]:
     """Return what containers of *version* start with: ``config`` of OCI image-spec v1.1."""
-    document = json.loads(shop.layout.read(stored_image(shop, version).config))
-    return dict(document.get("config") or {})
+    return _config_of(shop, stored_image(shop, version))
+
+
+def _config_of(shop: Workshop, image: Image) -> dict[str, Any]:
+    return dict(json.loads(shop.layout.read(image.config)).get("config") or {})
 
 
 def version_of(catalog: Catalog, instance: Instance, image: str, number: str) -> Version:

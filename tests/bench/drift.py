@@ -23,9 +23,10 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from ansible_collections.kiln.immutable.plugins.module_utils.build.build_container import load_image
 from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
@@ -33,16 +34,15 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.home import H
 from ansible_collections.kiln.immutable.plugins.module_utils.build.workshop import Workshop
 from ansible_collections.kiln.immutable.plugins.module_utils.catalog.repository import Catalog
 from ansible_collections.kiln.immutable.plugins.module_utils.catalog.version import Version
-from ansible_collections.kiln.immutable.plugins.module_utils.core import canonical
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.exported import read_export
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.findings import Report
 from ansible_collections.kiln.immutable.plugins.module_utils.drift.instance import find_instances
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
-    CONFIG,
-    INDEX,
-    MANIFEST,
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
+    Healthcheck,
+    HistoryLayer,
+    ImageConfig,
+    write_image,
 )
-from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import read_image
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import store_layer
 from ansible_collections.kiln.immutable.plugins.module_utils.trust.notary import keep_statements
 from ansible_collections.kiln.immutable.plugins.plugin_utils.drift_check import (
@@ -212,23 +212,10 @@ def _large_image(shop: Workshop, name: str) -> tuple[Version, int, int]:
     there = sum(_files(tar) for tar in tars)
     tars.append(b"".join(_more_files(max(1, FILES - there))))
     layers = [layer for tar in tars if (layer := store_layer(layout, [tar], level=1)) is not None]
-    config["rootfs"]["diff_ids"] = [layer.diff_id for layer in layers]
-    config.pop("history", None)
     config["config"]["Labels"]["io.kiln.image"] = name
-    stored = layout.put(canonical.encode(config), CONFIG)
-    manifest = layout.put(
-        canonical.encode(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": stored.as_json(),
-                "layers": [layer.descriptor.as_json() for layer in layers],
-            }
-        ),
-        MANIFEST,
+    image = write_image(
+        layout, _configured(config), [HistoryLayer(layer, "bench") for layer in layers]
     )
-    listed = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest.as_json()]}
-    image = read_image(layout, layout.put(canonical.encode(listed), INDEX))
     load_image(layout, shop.engine, image, [f"kiln/{name}:1.0.1"], whole=True)
     keep_statements(layout, image, name, [keep_manifest(layout, image)])
     digest = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
@@ -249,6 +236,24 @@ def _large_image(shop: Workshop, name: str) -> tuple[Version, int, int]:
 
     version, _new = Catalog(shop.home.catalog).record(name, "1.0", image.index.digest, made)
     return version, there + max(1, FILES - there), sum(layer.size for layer in layers)
+
+
+def _configured(document: Mapping[str, Any]) -> ImageConfig:
+    """Return what containers of the image with the configuration *document* start with."""
+    config = document["config"]
+    pairs = (one.partition("=") for one in config.get("Env") or ())
+    return ImageConfig(
+        architecture=document["architecture"],
+        created=0,
+        user=config.get("User", ""),
+        entrypoint=tuple(config["Entrypoint"]),
+        cmd=tuple(config.get("Cmd") or ()),
+        env=tuple((key, value) for key, _sign, value in pairs),
+        ports=tuple(config.get("ExposedPorts") or ()),
+        labels=config["Labels"],
+        stop_signal=config.get("StopSignal", ""),
+        healthcheck=Healthcheck(tuple(config["Healthcheck"]["Test"])),
+    )
 
 
 def _files(tar: bytes) -> int:
