@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..module_utils.core.errors import DriverError
-from ..module_utils.groups.definition import from_values
+from ..module_utils.groups.definition import as_then
 from ..module_utils.groups.definition_model import GroupDefinition
 from ..module_utils.groups.notes import Generation, GroupState, read_state
 from ..plugin_utils.group_action import GroupAction
@@ -32,7 +31,8 @@ class ActionModule(GroupAction):
             warnings = self.pulled(catalog)
             generation = self._generation(definition, read_state(backend))
             backend.close()
-            definition = _as_then(definition, generation)
+            if generation.document:
+                definition = as_then(definition, generation.document)
             backend = self.backend(definition)
             rotation = self.rotation(
                 task_vars, catalog, backend, definition, generation.release, plain=True
@@ -67,15 +67,3 @@ class ActionModule(GroupAction):
             f"The group {definition.name} has not run {wanted}.",
             hint=f"It ran {known}." if known else "It ran nothing before.",
         )
-
-
-def _as_then(definition: GroupDefinition, generation: Generation) -> GroupDefinition:
-    """Return the definition that the group had with *generation*, of as many instances as now.
-
-    Where it runs is as it is said now: hosts that are gone are not asked to come back.
-    """
-    if not generation.document:
-        return definition
-    then = from_values(generation.document, definition.shown_path)
-    size = definition.size or then.size
-    return replace(then, size=size, backend=definition.backend)

@@ -21,7 +21,7 @@ from ..module_utils.core.errors import DriverError
 from ..module_utils.groups.backend import Backend
 from ..module_utils.groups.backends.docker import DockerBackend
 from ..module_utils.groups.backends.swarm import SwarmBackend
-from ..module_utils.groups.definition import from_values, load, with_image, with_size
+from ..module_utils.groups.definition import as_then, from_values, load, with_image, with_size
 from ..module_utils.groups.definition_model import GroupDefinition
 from ..module_utils.groups.engine import Rotation
 from ..module_utils.groups.gates import Answer, ask
@@ -29,6 +29,7 @@ from ..module_utils.groups.holder import is_gone, this_process
 from ..module_utils.groups.journal import Journal
 from ..module_utils.groups.judgement import Fate
 from ..module_utils.groups.model import Observed, Release
+from ..module_utils.groups.notes import Generation
 from ..module_utils.groups.notification import tell
 from ..module_utils.groups.plan_text import render
 from ..module_utils.groups.planner import RotationPlan
@@ -129,6 +130,7 @@ class GroupAction(CatalogAction):
             ),
             judge=lambda one: self._judged(task_vars, catalog, definition, one),
             tell=lambda event, message: self._tell(catalog, backend, definition, event, message),
+            earlier=lambda generation: self._earlier(definition, generation),
             plain=plain,
             is_gone=is_gone,
         )
@@ -206,6 +208,12 @@ class GroupAction(CatalogAction):
         except DriverError as error:
             return [f"The catalog does not know yet what {definition.name} runs: {error}"]
         return []
+
+    def _earlier(
+        self, definition: GroupDefinition, generation: Generation
+    ) -> tuple[GroupDefinition, Backend]:
+        then = as_then(definition, generation.document)
+        return then, self.backend(then)
 
     def _echo(self, line: str) -> None:
         if self._task.args.get("show"):

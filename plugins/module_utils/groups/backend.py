@@ -55,6 +55,12 @@ class Backend(Protocol):
     def prepare(self) -> None:
         """Make what instances need besides themselves: network, volumes, balancer."""
 
+    def values(self) -> str:
+        """Keyed digests of the values that the definition refers to, as :attr:`Instance.values` of
+        an instance that would be started now; "" without any. The same for as long as this object
+        lives, as instances are given what was read first. DriverError when one cannot be had.
+        """
+
     def observe(self) -> Observed:
         """Everything that carries the group's label, whoever started it."""
 

@@ -16,7 +16,7 @@ from ..core.yaml_source import read_source, read_text
 from .definition_model import GroupDefinition, ImageChoice
 from .definition_schema import read_group
 
-__all__ = ["from_values", "load", "with_image", "with_size"]
+__all__ = ["as_then", "from_values", "load", "with_image", "with_size"]
 
 _NEEDS = "a group definition needs at least image and size"
 _SHAPE = "a group definition is a mapping with image and size"
@@ -64,6 +64,17 @@ def plain(value: object) -> Any:
     if isinstance(value, float):
         return float(value)
     return str(value)
+
+
+def as_then(definition: GroupDefinition, document: Mapping[str, Any]) -> GroupDefinition:
+    """Return the definition of the same group that *document* was made of, of as many instances.
+
+    Where it runs is as it is said now: hosts that are gone are not asked to come back. Files that
+    it refers to are looked for where they are now.
+    """
+    then = from_values({"name": definition.name, **document}, definition.shown_path)
+    size = definition.size or then.size
+    return replace(then, size=size, backend=definition.backend)
 
 
 def with_image(

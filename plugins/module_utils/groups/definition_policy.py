@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..core.yaml_fields import Field, Section
 from .definition_values import amount, choice, command, decimal, duration, seconds, text, whole
-from .policy import Amount, CanaryStep, Gate, OnFailure, Policy, Strategy
+from .policy import MIN_READY, Amount, CanaryStep, Gate, OnFailure, Policy, Strategy
 
 GATES = ("prometheus", "command", "approval")
 PLACES = ("step", "start", "end")
@@ -32,7 +32,7 @@ def read_policy(top: Section, exclusive: bool) -> Policy:
         max_surge=surge if surge is not None else _surge(strategy),
         max_unavailable=unavailable if unavailable is not None else Amount(int(exclusive)),
         batch=amount(section, "batch"),
-        min_ready=seconds(section, "min_ready", 0.0),
+        min_ready=seconds(section, "min_ready", MIN_READY),
         start_timeout=seconds(section, "start_timeout", 120.0, least=1.0),
         bake_time=seconds(section, "bake_time", 0.0),
         steps=_steps(section, strategy),

@@ -25,6 +25,7 @@ class Wanted:
 
     :param surge_first: on the way back nothing that serves is taken away before its successor is
         there, whatever the policy lets be missing.
+    :param values: :attr:`Instance.values` of those that can stay; None is any.
     """
 
     group: str
@@ -36,6 +37,7 @@ class Wanted:
     drain_time: float = 30.0
     hosts: tuple[str, ...] = ("",)
     surge_first: bool = False
+    values: str | None = None
 
     @classmethod
     def of(
@@ -54,6 +56,15 @@ class Wanted:
             surge_first=surge_first,
         )
 
+    def runs(self, one: Instance) -> bool:
+        """Whether *one* is what the group is to become, healthy or not."""
+        same = (one.digest, one.settings) == (self.release.digest, self.settings)
+        return same and self.fits(one)
+
+    def fits(self, one: Instance) -> bool:
+        """Whether *one* was given the values that the definition's references name now."""
+        return self.values is None or one.values == self.values
+
     @property
     def bounds(self) -> Bounds:
         """The numbers that hold at every instant of getting there."""
@@ -61,6 +72,14 @@ class Wanted:
         if self.surge_first and found.surge:
             return Bounds(found.size, found.surge, found.size, min(found.batch, found.surge))
         return found
+
+
+def other_values(before: str, after: str) -> str:
+    """Return in words which of the values that are referred to are others."""
+    old = dict(word.split("=", 1) for word in before.split())
+    new = dict(word.split("=", 1) for word in after.split())
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    return f"another value of {', '.join(name.replace(':', ' ') for name in names)}"
 
 
 class Fate(StrEnum):
@@ -121,6 +140,8 @@ def _reason(one: Instance, wanted: Wanted, now: float, watched: bool) -> str:
         return f"image digest forces replacement ({one.version} -> {wanted.release.version})"
     if one.settings != wanted.settings:
         return "settings force replacement"
+    if not wanted.fits(one):
+        return f"{other_values(one.values, wanted.values or '')} forces replacement"
     if one.tainted:
         return one.tainted
     if one.life is Life.STOPPED:

@@ -59,6 +59,8 @@ class Instance:
     :param host: address of its engine, as in the definition; empty for the only one.
     :param digest: of the version that it was started from.
     :param settings: :attr:`GroupDefinition.settings` that it was started with.
+    :param values: keyed digests of the values that it was given by reference, as
+        :func:`.values.marks` writes them.
     :param created: Unix time.
     :param weight: part of the share that an instance at full weight gets, in percent.
     :param connections: requests in flight; None when the balancer does not know.
@@ -82,6 +84,7 @@ class Instance:
     restarts: int = 0
     exit_status: int | None = None
     detail: str = ""
+    values: str = ""
 
     @property
     def serving(self) -> bool:

@@ -165,7 +165,10 @@ def basis(observed: Observed, wanted: Wanted) -> str:
             [wanted.group, wanted.release.digest, wanted.settings, wanted.size, str(policy)],
             [wanted.drain_time, wanted.stop_first, wanted.surge_first, *wanted.hosts],
             sorted(
-                [one.id, one.digest, one.settings, one.host, one.tainted, one.slot, one.alive]
+                [
+                    *(one.id, one.digest, one.settings, wanted.fits(one)),
+                    *(one.host, one.tainted, one.slot, one.alive),
+                ]
                 for one in observed.instances
             ),
         ]

@@ -9,6 +9,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+MIN_READY = 10.0
+"""Seconds: what does not run as it should mostly ends or fails its checks sooner than that."""
+
 
 class Strategy(StrEnum):
     """In which order the instances of a new version take over."""
@@ -97,7 +100,8 @@ class Policy:
     :param max_surge: how many there may be above the size.
     :param max_unavailable: how many below the size may serve.
     :param batch: how many are replaced at a time; None is as many as surge and unavailability let.
-    :param min_ready: how long an instance must have been healthy before it counts.
+    :param min_ready: how long an instance must have been healthy before an old one goes for it;
+        one that ends within that time costs the group nothing.
     :param start_timeout: how long an instance may take to get healthy.
     :param bake_time: how long the new version is watched before the old one is given up.
     :param deadline: of a whole rotation; going back has the same time once more.
@@ -111,7 +115,7 @@ class Policy:
     max_surge: Amount = Amount(1)
     max_unavailable: Amount = Amount(0)
     batch: Amount | None = None
-    min_ready: float = 0.0
+    min_ready: float = MIN_READY
     start_timeout: float = 120.0
     bake_time: float = 0.0
     steps: tuple[CanaryStep, ...] = ()

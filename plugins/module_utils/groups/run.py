@@ -29,6 +29,9 @@ from .watch import Watch
 POLL = 0.2
 """Seconds between two observations while nothing can be done."""
 
+MANY = 500
+"""In a group of more instances a round costs more, so what can be done is let gather for a POLL."""
+
 LISTEN = 2.0
 """Seconds between two looks for what people say from another terminal."""
 
@@ -163,6 +166,8 @@ class Run:
             return decision
         if decision.acts:
             self._act(decision, observed)
+            if len(observed.instances) > MANY:
+                self._sleep(self._edge.poll)
         elif not decision.reached:
             self._unwell_since = None
             if decision.waits != self._said:
@@ -323,18 +328,14 @@ class Run:
         others = [
             one
             for one in observed.instances
-            if one.digest != wanted.release.digest and one.id not in self._watch.drained
+            if not wanted.runs(one) and one.id not in self._watch.drained
         ]
         shaken = [one for one in others if one.id in self._watch.shaken]
         if shaken and 2 * len(shaken) >= len(others):
             what = self._watch.shaken[shaken[0].id]
             return f"{len(shaken)} of {len(others)} instances of the version before {what} as well"
         hosts = {one.host for one in observed.instances if one.id in self._watch.failed}
-        well = {
-            one.host
-            for one in observed.instances
-            if one.digest == wanted.release.digest and one.serving
-        }
+        well = {one.host for one in observed.instances if wanted.runs(one) and one.serving}
         if len(hosts) == 1 and well and not hosts & well:
             return f"it fails on {next(iter(hosts))} alone and works on {', '.join(sorted(well))}"
         return ""

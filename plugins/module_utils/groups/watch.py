@@ -53,7 +53,7 @@ class Watch:
             _since(self.passing_since, one.id, now, one.health is Health.PASSING)
             _since(self.failing_since, one.id, now, one.health is Health.FAILING)
             _since(self.draining_since, one.id, now, one.traffic is Traffic.DRAIN)
-            if one.digest == wanted.release.digest and one.settings == wanted.settings:
+            if wanted.runs(one):
                 why = self._failure(one, wanted, now)
                 if why and one.id not in self.failed:
                     self.failed[one.id] = why

@@ -79,6 +79,8 @@ class Task:
     :param judge: returns a sentence for each rule that the release fails; asked in preflight.
     :param tell: tells people of an event, and returns warnings.
     :param threaded: renew the lock beside the work; a simulation renews it in between.
+    :param earlier: gives the definition that a generation was run with, and a backend for it, for
+        the way back: what an instance is started with is the definition's.
     :param plain: replace one by one without canary steps, gates and hooks, surge first: the way
         back.
     """
@@ -96,11 +98,13 @@ class Task:
     plain: bool = False
     saved: Mapping[str, Any] | None = None
     break_lock: bool = False
+    earlier: Callable[[Generation], tuple[GroupDefinition, Backend]] | None = None
     is_gone: Callable[[str], bool] = field(default=lambda holder: False)
 
     def wanted(self) -> Wanted:
         """What the group is to become."""
         found = Wanted.of(self.definition, self.release, surge_first=self.plain)
+        found = replace(found, values=self.backend.values())
         return straight(found) if self.plain else found
 
     def generation(self) -> Generation:
@@ -144,9 +148,17 @@ class Work:
         self._warnings: list[str] = []
         self._run = self._new_run(task.wanted(), progress)
         self._state = read_state(self._backend)
+        self._earlier: Backend | None = None
 
     def whole(self) -> Result:
         """Go forward, and back if that fails; every way out of here has its result."""
+        try:
+            return self._whole()
+        finally:
+            if self._earlier is not None:
+                self._earlier.close()
+
+    def _whole(self) -> Result:
         self._tell("started", "")
         try:
             if self._run.progress.back:
@@ -285,18 +297,13 @@ class Work:
         if current is None:
             return self._left(failed, "There is no version to go back to.", forget=True)
         progress = replace(self._run.progress, back=failed.message, waits_for="")
-        definition = self._task.definition
-        goal = straight(
-            replace(
-                Wanted.of(definition, current.release),
-                settings=current.settings,
-                size=int(current.document.get("size", definition.size)),
-            )
-        )
         self._watch.forget_failures()
-        self._run = self._new_run(goal, progress)
         self._run.note(progress)
         self._journal.write("back", f"to {current.release.image} {current.release.version}")
+        definition = self._as_then(current)
+        # Those that still serve were given what was referred to then, whatever it is now.
+        goal = straight(Wanted.of(definition, current.release))
+        self._run = self._new_run(goal, progress)
         self._run.reach(stages(goal)[-1])
         self._run.insist(lambda: write_progress(self._backend, None))
         message = (
@@ -306,6 +313,22 @@ class Work:
         self._journal.write("done", message)
         self._tell("rolled_back", message)
         return self._result(Ending.ROLLED_BACK, message, failed.cause)
+
+    def _as_then(self, current: Generation) -> GroupDefinition:
+        """Have the backend start what *current* was started with; the policy is today's."""
+        now = self._task.definition
+        size = int(current.document.get("size", now.size))
+        if current.settings == now.settings or self._task.earlier is None:
+            return replace(now, size=size)
+        try:
+            then, self._earlier = self._task.earlier(current)
+            self._backend = self._earlier
+        except DriverError as error:
+            raise Failed(
+                Cause.PLATFORM, f"What {now.name} was started with then cannot be read: {error}"
+            ) from error
+        self._backend_prepare()
+        return replace(then, size=size, policy=now.policy, drain_time=now.drain_time)
 
     def _left(self, failed: Failed, why: str, *, forget: bool = False) -> Result:
         """End with everything as it is."""

@@ -41,7 +41,7 @@ def second(group: Group) -> Iterator[Group]:
 def test_an_exclusive_volume_and_secrets_are_handed_over(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KILN_TEST_PASSWORD", "quite secret")
+    monkeypatch.setenv("KILN_TEST_PASSWORD", "hardly secret")
     where = Reference("env", "KILN_TEST_PASSWORD")
     definition = replace(
         group.definition,
@@ -62,7 +62,10 @@ def test_an_exclusive_volume_and_secrets_are_handed_over(
 
     first = rotate("v1")
     docker("exec", "--user", "0", first, "sh", "-c", "echo kept >/srv/data/file")
-    second = rotate("v2")
+    assert "hardly secret" not in docker("inspect", first).replace("PASSWORD=hardly secret", "")
+    monkeypatch.setenv("KILN_TEST_PASSWORD", "quite secret")
+    # The same version and definition: only the value is another.
+    second = rotate("v1")
     assert second != first
     said = docker("exec", second, "sh", "-c", "cat /srv/data/file; stat -c %a:%u /run/secrets/db")
     assert said == "kept\n400:33"

@@ -103,7 +103,7 @@ def test_a_plan_says_who_goes_when_and_what_it_costs() -> None:
         "    4. drain and stop 1 (web-1): at least 3 serve, at most 4 run",
         "",
         "  Plan: 2 to start, 2 to replace, 0 to remove, 1 to keep.",
-        "  Lowest capacity 3 of 3, highest count 4, expected time 12 s.",
+        "  Lowest capacity 3 of 3, highest count 4, expected time 32 s.",
     ]
 
 

@@ -27,6 +27,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.definition_m
     GroupDefinition,
     Hook,
     ImageChoice,
+    Variable,
     Volume,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.engine import Rotation
@@ -50,6 +51,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.policy impor
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.run import Edge
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Ending, Result
+from ansible_collections.kiln.immutable.tests.unit.groups.operated import Started
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -157,6 +159,9 @@ class History:
         number: int,
     ) -> None:
         self.group = group
+        # In every second history the settings change together with the release.
+        other = replace(group, environment=(Variable("MODE", "old"),))
+        self.then = other if number % 2 else group
         self.time = Bounded()
         ahead = bounds(group.policy, group.size, stop_first=group.stop_first)
         behind = bounds(group.policy, before, stop_first=group.stop_first)
@@ -172,7 +177,7 @@ class History:
         self.names = itertools.count()
         self.platform = Simulated(
             self.time,
-            group.settings,
+            self.then.settings,
             self.limits,
             drain_time=group.drain_time,
             behaviours={OLD.digest: replace(old, broken=0.0, refuses=0.0), NEW.digest: new},
@@ -181,7 +186,7 @@ class History:
         for place in range(before):
             slot = place if group.stop_first else None
             self.platform.place(f"web-old{place}", OLD, slot=slot)
-        generation = Generation(OLD, group.settings, {"size": before})
+        generation = Generation(OLD, self.then.settings, {"size": before})
         write_state(self.platform, GroupState(generation))
         self.platform.trouble = trouble
         self.platform.intrude = self.intrude
@@ -196,7 +201,14 @@ class History:
             poll=1.0,
         )
         return Rotation(
-            self.platform, self.group, NEW, holder, edge=edge, now=self.time.now, threaded=False
+            Started(self.platform, self.group),
+            self.group,
+            NEW,
+            holder,
+            edge=edge,
+            now=self.time.now,
+            threaded=False,
+            earlier=lambda generation: (self.then, Started(self.platform, self.then)),
         )
 
     def intrude(self) -> None:
@@ -249,6 +261,8 @@ class History:
         assert (result.cause is None) == result.succeeded
         if release is not None:
             size = self.group.size if result.succeeded else self.before
+            settings = self.group.settings if result.succeeded else self.then.settings
+            assert {one.settings for one in alive} <= {settings}
             assert len(alive) == size == len(observed.instances)
             assert all(one.digest == release.digest for one in alive)
             assert all(one.serving and one.weight == 100 for one in alive)

@@ -109,6 +109,7 @@ class DockerBackend(Ground):
 
     def prepare(self) -> None:
         """Make the network, the shared volumes and the balancer; see that all are behind it."""
+        self.keep_key()
         for host in self._hosts:
             network = ensure_network(self._clients[host], self.definition.name, self.network)
             if host == self._hosts[0]:
@@ -210,7 +211,8 @@ class DockerBackend(Ground):
         return len(self._hosts) > 1
 
     def _containers(self, host: str) -> Containers:
-        return Containers(self._clients[host], self.definition, self.resolve, self.network)
+        client = self._clients[host]
+        return Containers(client, self.definition, self.resolve, self.network, self.values)
 
     def _host_of(self, inspected: Mapping[str, Any]) -> str:
         return instance_of(inspected, ()).host or self._hosts[0]
@@ -307,7 +309,10 @@ def _starts(outcome: Outcome) -> bool:
 def _revision(instances: Iterable[Instance]) -> str:
     return digest(
         [
-            [one.id, one.digest, one.settings, one.slot, one.host, one.alive, one.tainted]
+            [
+                *(one.id, one.digest, one.settings, one.values),
+                *(one.slot, one.host, one.alive, one.tainted),
+            ]
             for one in instances
         ]
     )

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -21,7 +21,7 @@ from ..definition_model import GroupDefinition, Secret
 from ..model import Fault, Finding, Release, Start
 from .client import GROUP_LABEL, LIMIT, Client, labels, only_absent
 from .docker_options import DockerOptions
-from .instances import Address, container_name, create_options, volume_name
+from .instances import VALUES_LABEL, Address, container_name, create_options, volume_name
 from .values import Resolve, environment
 
 SECRETS_LABEL = "io.kiln.secrets"
@@ -44,12 +44,16 @@ class Refused(DriverError):
 
 @dataclass(frozen=True, slots=True)
 class Containers:
-    """The group's containers on the engine of *client*."""
+    """The group's containers on the engine of *client*.
+
+    :param values: gives the digests of what *resolve* gives.
+    """
 
     client: Client
     definition: GroupDefinition
     resolve: Resolve
     network: str
+    values: Callable[[], str]
 
     def preflight(self, release: Release, starts: int) -> list[Finding]:
         """Return what stands in the way of *starts* instances of *release* here."""
@@ -100,6 +104,8 @@ class Containers:
         options = create_options(self.definition, start, address, self.network, marks)
         variables, needed = environment(self.definition.environment, self.resolve)
         command = list(self.definition.command or ())
+        if values := self.values():
+            options += labels({VALUES_LABEL: values})
         with self._secrets(name) as mounts:
             what = [*options, *variables, *mounts, start.release.reference, *command]
             run = ["run", "--detach", "--pull", "never", "--name", name, *what]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,9 +21,11 @@ from .client import Client
 from .docker_options import DockerOptions
 from .hook import run_hook
 from .ledger import Ledger, Rows
-from .values import References, Resolve
+from .values import Once, References, Resolve, marks
 
 _SPARE_SLOTS = 2
+KEY = "key"
+"""The note with the key of digests of secrets: who may read it may read the secrets as well."""
 
 
 class Ground:
@@ -42,7 +45,8 @@ class Ground:
         self.options = options
         self.client = client
         self.now = now
-        self.resolve = resolve or References.of(definition)
+        self.resolve: Resolve = Once(resolve or References.of(definition))
+        self._key = b""
         self.ledger = Ledger(rows, now)
         self._director: Director | None = None
 
@@ -50,6 +54,19 @@ class Ground:
     def network(self) -> str:
         """The name of the network that the balancer is in."""
         return self.options.network_name(self.definition.name)
+
+    def values(self) -> str:
+        """Keyed digests of the values that the definition refers to."""
+        if not self._key:
+            self._key = bytes.fromhex(str(self.ledger.read_note(KEY).get("key", "")))
+        # Nothing was started yet under a key that nobody has kept: another one will do.
+        self._key = self._key or secrets.token_bytes(32)
+        return marks(self.definition, self.resolve, self._key)
+
+    def keep_key(self) -> None:
+        """Keep the key of :meth:`values` for all who come later, unless there is one."""
+        if self.values():
+            self.ledger.change_note(KEY, lambda old: old or {"key": self._key.hex()})
 
     def take_lock(self, holder: str, lease: float, *, break_it: bool = False) -> Lock:
         """Take the group's lock for *lease* seconds, or raise LockHeld."""

@@ -23,6 +23,7 @@ IMAGE_LABEL = "io.kiln.image"
 VERSION_LABEL = "io.kiln.version"
 DIGEST_LABEL = "io.kiln.digest"
 SETTINGS_LABEL = "io.kiln.settings"
+VALUES_LABEL = "io.kiln.values"
 SLOT_LABEL = "io.kiln.slot"
 HOST_LABEL = "io.kiln.host"
 ADDRESS_LABEL = "io.kiln.address"
@@ -192,6 +193,7 @@ def instance_of(inspected: Mapping[str, Any], checks: Sequence[HealthCheck]) -> 
         version=marks.get(VERSION_LABEL, ""),
         digest=marks.get(DIGEST_LABEL, ""),
         settings=marks.get(SETTINGS_LABEL, ""),
+        values=marks.get(VALUES_LABEL, ""),
         life=_life(state, running=running),
         health=_engine_health(state, checks) if running else Health.FAILING,
         slot=int(slot) if slot else None,

@@ -72,7 +72,7 @@ class Behaviour:
 
     :param start: the shortest and the longest time to get healthy.
     :param broken: that an instance never gets healthy.
-    :param crashes: that it ends some time after it was healthy.
+    :param crashes: that it ends some time after it was healthy, *lives* seconds at the most.
     :param flaps: that its checks fail for a moment once.
     :param request: how long requests take at the most.
     :param refuses: that the engine cannot start it.
@@ -84,6 +84,7 @@ class Behaviour:
     flaps: float = 0.0
     request: float = 1.0
     refuses: float = 0.0
+    lives: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class _Machine:
     ends_at: float
     flaps_at: float
     late: Health = Health.UNKNOWN
+    given: str = ""
     busy_until: float = 0.0
     traffic: Traffic = Traffic.OUT
     weight: int = 100
@@ -137,6 +139,7 @@ class Simulated:
 
     :param limits: the numbers that hold now; actions against them are noted in *broken_rules*.
     :param behaviours: by digest of the release.
+    :param given: the marks of the values that instances are given.
     :param intrude: is called before actions are applied; another operator may come.
     """
 
@@ -152,6 +155,7 @@ class Simulated:
     broken_rules: list[str] = field(default_factory=list)
     calls: int = 0
     hook_status: int = 0
+    given: str = ""
     _machines: dict[str, _Machine] = field(default_factory=dict)
     _alive: int = 0
     _serving: int = 0
@@ -181,12 +185,24 @@ class Simulated:
         healthy_at = now + how.start[0] + draw() * (how.start[1] - how.start[0])
         if how.broken and draw() < how.broken:
             healthy_at = _NEVER
-        ends_at = healthy_at + 20 * draw() if how.crashes and draw() < how.crashes else _NEVER
+        ends_at = (
+            healthy_at + how.lives * draw() if how.crashes and draw() < how.crashes else _NEVER
+        )
         flaps_at = healthy_at + 20 * draw() if how.flaps and draw() < how.flaps else _NEVER
         # Some balancers say nothing of what has just started, others that it fails its checks.
         late = Health.FAILING if draw() < 0.5 else Health.UNKNOWN
         return _Machine(
-            name, release, settings, slot, host, now, healthy_at, ends_at, flaps_at, late
+            name,
+            release,
+            settings,
+            slot,
+            host,
+            now,
+            healthy_at,
+            ends_at,
+            flaps_at,
+            late,
+            self.given,
         )
 
     # The protocol.
@@ -201,6 +217,10 @@ class Simulated:
 
     def prepare(self) -> None:
         """Nothing needs to be made."""
+
+    def values(self) -> str:
+        """What the test says."""
+        return self.given
 
     def observe(self) -> Observed:
         """Everything as it is at this moment of the simulated time."""
@@ -375,6 +395,7 @@ class Simulated:
                 version=machine.release.version,
                 digest=machine.release.digest,
                 settings=machine.settings,
+                values=machine.given,
                 life=life,
                 health=health,
                 traffic=machine.traffic,

@@ -40,7 +40,7 @@ from ..model import (
 from .client import GROUP_LABEL, LIMIT, Client, labels, only_absent
 from .docker_options import DockerOptions
 from .ground import Ground
-from .instances import PORTS_LABEL, container_name, refuse_impossible
+from .instances import PORTS_LABEL, VALUES_LABEL, container_name, refuse_impossible
 from .ledger import NOTE_LABEL
 from .network import Network, ensure_network, find_network, free_port
 from .services import (
@@ -173,6 +173,7 @@ class SwarmBackend(Ground):
 
     def prepare(self) -> None:
         """Make the balancer and its network; see that all instances are behind it."""
+        self.keep_key()
         self._site = ensure_network(self.client, self.definition.name, self.network)
         if director := self.director():
             director.balancer.ensure()
@@ -314,6 +315,8 @@ class SwarmBackend(Ground):
         options = service_options(
             self.definition, start, self._ports[start.id], marks, self.options.volume_driver
         )
+        if values := self.values():
+            options += labels({VALUES_LABEL: values})
         variables, needed = environment(self.definition.environment, self.resolve)
         secrets = [word for one in self._make_secrets(name) for word in ("--secret", one)]
         done = self.client(

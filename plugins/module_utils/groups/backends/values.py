@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values that a definition only refers to: read when they are needed, and kept nowhere."""
+"""Values that a definition only refers to: read when they are needed, and kept in memory alone."""
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -59,6 +60,37 @@ class References:
                 f" status {done.status}."
             )
         return done.stdout.removesuffix(b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Asks *resolve* for each value once, so that what is said of a value is true of what is given.
+
+    A file may become another one in the middle of a rotation: that is the next one's matter.
+    """
+
+    resolve: Resolve
+    _known: dict[Reference, bytes] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, reference: Reference) -> bytes:
+        if reference not in self._known:
+            self._known[reference] = self.resolve(reference)
+        return self._known[reference]
+
+
+def marks(definition: GroupDefinition, resolve: Resolve, key: bytes) -> str:
+    """Return ``secret:NAME=DIGEST variable:NAME=DIGEST ...`` of all values that instances are given
+    by reference, empty without any. The digests are keyed ones (RFC 2104).
+    """
+    found = {
+        **{f"secret:{one.name}": one.reference for one in definition.secrets},
+        **{f"variable:{one.name}": one.reference for one in definition.environment},
+    }
+    return " ".join(
+        f"{name}={hmac.digest(key, name.encode() + bytes(1) + resolve(reference), 'sha256').hex()}"
+        for name, reference in sorted(found.items())
+        if reference is not None
+    )
 
 
 def environment(

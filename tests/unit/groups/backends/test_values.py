@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.values import (
+    Once,
     References,
     environment,
+    marks,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.definition_model import (
+    GroupDefinition,
+    ImageChoice,
     Reference,
+    Secret,
     Variable,
 )
 
@@ -48,3 +54,28 @@ def test_a_value_that_is_referred_to_is_no_argument() -> None:
     options, needed = environment(variables, lambda _reference: b"hidden\n")
     assert options == ["--env", "TZ=UTC", "--env", "DB"]
     assert needed == {"DB": "hidden"}
+
+
+def test_the_marks_of_values_tell_others_apart_and_nothing_of_them() -> None:
+    where = Reference("file", "db")
+    group = GroupDefinition(
+        "web",
+        ImageChoice("web", version="1.0.1"),
+        1,
+        secrets=(Secret("db", where, "/run/secrets/db"),),
+        environment=(Variable("TZ", "UTC"), Variable("DB", reference=where)),
+    )
+    first = marks(group, lambda _reference: b"hidden", b"key")
+    assert [word.split("=")[0] for word in first.split()] == ["secret:db", "variable:DB"]
+    assert "hidden" not in first
+    assert len({word.split("=")[1] for word in first.split()}) == 2
+    assert marks(group, lambda _reference: b"hidden", b"key") == first
+    assert marks(group, lambda _reference: b"other", b"key") != first
+    assert marks(group, lambda _reference: b"hidden", b"another group's") != first
+    assert marks(replace(group, secrets=(), environment=()), References(), b"key") == ""
+
+
+def test_a_value_is_read_once_for_all_instances() -> None:
+    values = iter([b"first", b"second"])
+    resolve = Once(lambda _reference: next(values))
+    assert [resolve(Reference("env", "DB")) for _again in range(2)] == [b"first", b"first"]
