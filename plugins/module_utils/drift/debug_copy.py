@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.command import Runner, last_lines, run
+from ..core.command import Completed, Runner, last_lines, run
 from ..core.errors import DriverError
+from ..core.waiting import Clock, wait_for
 from .instance import Instance, find_instances
 
 LABEL = "io.kiln.debug"
@@ -24,6 +26,7 @@ NETWORK = "kiln-debug"
 """A network of the engine in which a copy can be spoken to and speaks to nothing outside."""
 
 NETWORKS = ("none", "internal")
+_PATIENCE = 60.0  # seconds that the engine has to have an instance stand still
 _COPY = (
     *("run", "--rm", "--pull", "never", "--network", "none", "--read-only", "--entrypoint", ""),
     *("--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE", "--cap-add"),
@@ -143,6 +146,7 @@ class Copier:
     toolbox: str
     client: tuple[str, ...] = ("docker",)
     runner: Runner = field(default=run)
+    clock: Clock = field(default=time)
 
     def make(self, instance: Instance, wish: Wish) -> DebugCopy:
         """Copy *instance*; what was made until something failed is removed again.
@@ -204,23 +208,52 @@ class Copier:
             raise DriverError(f"The network {NETWORK} cannot be made: {last_lines(done, 2)}")
 
     def _copy_state(self, instance: Instance, plan: CopyPlan, *, pause: bool) -> None:
-        if pause and instance.pid and plan.volumes:
-            self._do("pause the instance", "pause", instance.id)
+        paused = bool(pause and instance.pid and plan.volumes) and self._pause(instance)
         try:
             for volume, source in plan.volumes.values():
                 mounts = ("--volume", f"{source}:/from:ro", "--volume", f"{volume}:/to")
                 copy = ("cp", "--archive", "--reflink=auto", "/from/.", "/to/")
                 self._do(f"copy {source}", *_COPY, *mounts, self.toolbox, *copy)
         finally:
-            if pause and instance.pid and plan.volumes:
-                self._do("let the instance go on", "unpause", instance.id)
+            if paused:
+                self._unpause(instance)
+
+    def _pause(self, instance: Instance) -> bool:
+        """Have *instance* stand still; False when somebody else has it stand still already.
+
+        The engine cannot freeze one that starts processes at that moment, a health check for
+        example, or that has used its part of the processor up: a moment later it can.
+        """
+
+        def probe() -> bool | None:
+            done = self.runner([*self.client, "pause", instance.id], check=False)
+            if done.status == 0:
+                return True
+            if b"already paused" in done.stderr:
+                return False
+            if b"unable to freeze" in done.stderr:
+                return None
+            raise _failure("pause the instance", done)
+
+        return wait_for("the instance to stand still", probe, timeout=_PATIENCE, clock=self.clock)
+
+    def _unpause(self, instance: Instance) -> None:
+        """Let *instance* go on; one that ended meanwhile, or goes on already, is fine."""
+        done = self.runner([*self.client, "unpause", instance.id], check=False)
+        gone = (b"is not paused", b"is not running", b"No such container")
+        if done.status != 0 and not any(word in done.stderr for word in gone):
+            raise _failure("let the instance go on", done)
 
     def _do(self, what: str, *argv: str) -> None:
         done = self.runner([*self.client, *argv], check=False)
         if done.status != 0:
-            raise DriverError(f"The engine could not {what}: {last_lines(done, 2)}")
+            raise _failure(what, done)
 
     def _remove(self, name: str, volumes: Sequence[str]) -> None:
         self.runner([*self.client, "rm", "--force", "--volumes", name], check=False)
         if volumes:
             self.runner([*self.client, "volume", "rm", "--force", *volumes], check=False)
+
+
+def _failure(what: str, done: Completed) -> DriverError:
+    return DriverError(f"The engine could not {what}: {last_lines(done, 2)}")

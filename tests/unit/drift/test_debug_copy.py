@@ -94,6 +94,52 @@ def test_what_is_written_to_is_copied_and_what_is_not_stays_away() -> None:
     assert not any("secrets" in line for line in engine.told)
 
 
+class Freezing(Engine):
+    """An engine that cannot freeze a busy instance at the first tries."""
+
+    def __init__(self, *answers: bytes) -> None:
+        super().__init__()
+        self._answers = list(answers)
+        self.seconds = 0.0
+
+    def __call__(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, **more: object
+    ) -> Completed:
+        done = super().__call__(argv, env=env, **more)
+        if argv[1] == "pause" and self._answers:
+            return Completed(1, b"", self._answers.pop(0))
+        return done
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float, /) -> None:
+        self.seconds += seconds
+
+
+BUSY = b"Error response from daemon: OCI runtime pause failed: unable to freeze: unknown"
+
+
+def test_an_instance_that_is_busy_is_asked_again_to_stand_still() -> None:
+    engine = Freezing(BUSY, BUSY)
+    Copier("toolbox", runner=engine, clock=engine).make(INSTANCE, Wish(until=1.0, pause=True))
+    words = [line.split()[0] for line in engine.told]
+    assert words == ["volume", "pause", "pause", "pause", "run", "unpause", "run"]
+
+
+def test_what_somebody_else_has_stand_still_stays_so() -> None:
+    engine = Freezing(b"Container 1 is already paused")
+    Copier("toolbox", runner=engine, clock=engine).make(INSTANCE, Wish(until=1.0, pause=True))
+    assert not any(line.startswith("unpause") for line in engine.told)
+
+
+def test_nothing_is_copied_of_an_instance_that_never_stands_still() -> None:
+    engine = Freezing(*[BUSY] * 1000)
+    with pytest.raises(DriverError, match="the instance to stand still, in vain"):
+        Copier("toolbox", runner=engine, clock=engine).make(INSTANCE, Wish(until=1.0, pause=True))
+    assert not any("--archive" in line for line in engine.told)
+
+
 @pytest.mark.parametrize("fails", ["volume create", "--archive", "run --detach"])
 def test_a_copy_that_fails_leaves_nothing(fails: str) -> None:
     engine = Engine(fails)
