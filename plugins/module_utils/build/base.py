@@ -144,13 +144,15 @@ def ensure_base(
 ) -> BaseRecord:
     """Return the base, from the cache or made now; one process makes it, others wait for it.
 
-    :param refresh: make it again although the cache has it, for what the mirror has newer.
+    :param refresh: make it again although the cache has it, for what the mirror has newer;
+        other kinds than a bootstrap are pinned by their digest and have nothing newer.
     :param lock: as base_key takes it.
     :param supply: where a bootstrap's packages come from, when not just from the mirror.
     :param say: told in one line what takes long.
     """
     key = base_key(base, architecture, lock)
     asked = time.time()
+    refresh = refresh and isinstance(base, Debootstrap)
     with locked(home.locks / f"base-{key.removeprefix('sha256:')[:16]}"):
         record = cache.base(key)
         if record is not None and not (refresh and _older(cache, key, asked)):

@@ -24,6 +24,7 @@ import yaml
 
 PLAYBOOK = "playbooks/bake.yml"
 BASE: dict[str, Any] = {"debootstrap": {"suite": "bookworm", "variant": "minbase"}}
+WARM = "tests-warm"
 LIMIT = 240.0  # seconds that no run of ansible-playbook here may take
 _HOST = re.compile(r"^(?:ok|changed|skipping|failed|fatal|included): (?:\[([^\]]+)\]|.* for (\S+))")
 
@@ -262,22 +263,26 @@ def remove(names: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def warm(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return a home that has the base, so that each test need not bootstrap one.
 
-    When the checks share a home, theirs has it for every run of pytest.
+    While its image is in the engine too, each test's build container finds the base's layer there.
+    When the checks share a home, theirs has both for every run of pytest.
     """
     folder = tmp_path_factory.mktemp("warm")
     shared = os.environ.get("KILN_HOME")
     home = Path(shared) / "warm" if shared else folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    team = Team(checkout, folder, home, [f"warm-{uuid.uuid4().hex[:8]}"])
-    team.image(team.names[0], team.file_role("warm"))
+    name = WARM if shared else f"{WARM}-{uuid.uuid4().hex[:8]}"
+    team = Team(checkout, folder, home, [name])
+    team.image(name, team.file_role("warm"))
     with (home / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        team.bake()
-    remove(team.names)
-    return home
+        if not docker("image", "ls", "--quiet", f"kiln/{name}:1.0.1") or not team.numbers(name):
+            team.bake()
+    yield home
+    if not shared:
+        remove([name])
 
 
 @pytest.fixture

@@ -23,27 +23,54 @@ from pathlib import Path
 KEYRING = "usr/share/keyrings/local.gpg"
 
 
-class LocalArchive:
-    """An archive with the suites ``kiln`` and ``kiln-security``, served at *address*."""
+class Signer:
+    """A key of GnuPG that signs archives."""
 
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder = folder
-        (folder / "pool").mkdir(parents=True)
+    def __init__(self) -> None:
         self._gnupg = Path(tempfile.mkdtemp(prefix="kiln-test-gpg-"))
         options = ["--pinentry-mode", "loopback", "--passphrase", ""]
-        self._gpg(*options, "--quick-generate-key", "local archive", "ed25519", "sign", "never")
+        self.gpg(*options, "--quick-generate-key", "local archive", "ed25519", "sign", "never")
+
+    def gpg(self, *arguments: str, given: bytes = b"") -> bytes:
+        """Run gpg with this key and return its output."""
+        argv = ["gpg", "--homedir", str(self._gnupg), "--batch", "--quiet", *arguments]
+        return subprocess.run(argv, input=given, capture_output=True, check=True).stdout
+
+    def close(self) -> None:
+        """Remove the key."""
+        subprocess.run(
+            ["gpgconf", "--homedir", self._gnupg, "--kill", "gpg-agent"], check=False, timeout=30
+        )
+        shutil.rmtree(self._gnupg, ignore_errors=True)
+
+
+class LocalArchive:
+    """An archive with the suites ``kiln`` and ``kiln-security``, served at *address*.
+
+    :param port: any that is free when it is 0.
+    """
+
+    def __init__(self, folder: Path, address: str, signer: Signer, port: int = 0) -> None:
+        self.folder = folder
+        (folder / "pool").mkdir(parents=True)
+        self._signer = signer
         handler = functools.partial(_Quiet, directory=str(folder))
-        self._server = ThreadingHTTPServer((address, 0), handler)
+        self._server = ThreadingHTTPServer((address, port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        self.url = f"http://{address}:{self._server.server_port}"
+        self.url = f"http://{address}:{self.port}"
         for suite in ("kiln", "kiln-security"):
             self.publish(suite, {})
 
     @property
     def key(self) -> bytes:
         """The public key that signs it."""
-        return self._gpg("--export")
+        return self._signer.gpg("--export")
+
+    @property
+    def port(self) -> int:
+        """Where it is served."""
+        return int(self._server.server_port)
 
     @property
     def sources(self) -> str:
@@ -69,7 +96,7 @@ class LocalArchive:
             f"{more}Architectures: amd64\nComponents: main\nSHA256:\n"
             f" {hashlib.sha256(index).hexdigest()} {len(index)} {inside}\n"
         )
-        signed = self._gpg("--clearsign", "--digest-algo", "SHA512", given=release.encode())
+        signed = self._signer.gpg("--clearsign", "--digest-algo", "SHA512", given=release.encode())
         (self.folder / "dists" / suite / "InRelease").write_bytes(signed)
 
     def close(self) -> None:
@@ -77,10 +104,6 @@ class LocalArchive:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-        subprocess.run(
-            ["gpgconf", "--homedir", self._gnupg, "--kill", "gpg-agent"], check=False, timeout=30
-        )
-        shutil.rmtree(self._gnupg, ignore_errors=True)
 
     def _package(self, name: str, version: str) -> str:
         path = self.folder / "pool" / f"{name}_{version}_all.deb"
@@ -104,10 +127,6 @@ class LocalArchive:
             f"{control}Filename: pool/{path.name}\nSize: {len(content)}\n"
             f"SHA256: {hashlib.sha256(content).hexdigest()}\n\n"
         )
-
-    def _gpg(self, *arguments: str, given: bytes = b"") -> bytes:
-        argv = ["gpg", "--homedir", str(self._gnupg), "--batch", "--quiet", *arguments]
-        return subprocess.run(argv, input=given, capture_output=True, check=True).stdout
 
 
 class _Quiet(SimpleHTTPRequestHandler):

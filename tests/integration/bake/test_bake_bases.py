@@ -29,7 +29,7 @@ def layout(warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for entry in json.loads((warm / "store" / "index.json").read_bytes())["manifests"]
     )
     # What is attested of a version stands beside it, below its digest.
-    (tag,) = (name for name in names if not name.startswith("sha256-"))
+    tag = next(name for name in names if not name.startswith("sha256-"))
     argv = ["skopeo", "--insecure-policy", "copy", "--quiet"]
     subprocess.run([*argv, f"oci:{warm}/store:{tag}", f"oci:{folder}:1"], check=True)
     return folder

@@ -16,9 +16,16 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.tests.integration.bake.conftest import (
+    Team,
+    lay_out,
+    remove,
+)
+from ansible_collections.kiln.immutable.tests.integration.bake.conftest import docker as run_docker
 from ansible_collections.kiln.immutable.tests.integration.bake.local_archive import (
     KEYRING,
     LocalArchive,
+    Signer,
     base_archive,
 )
 
@@ -61,23 +68,61 @@ class Locked:
         return Path(home or self.team.home, "pool", "sha256", found["sha256"])
 
 
-@pytest.fixture
-def archive(tmp_path: Path, docker: Callable[..., str]) -> Iterator[LocalArchive]:
-    """Serve an archive with two packages where build containers reach it."""
-    (network,) = json.loads(docker("network", "inspect", "bridge"))
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the archives of all tests have in common, and a home that has the base made for them.
+
+    :param base: as a definition names it.
+    """
+
+    signer: Signer
+    address: str
+    port: int
+    home: Path
+    base: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def origin(
+    checkout: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Origin]:
+    """Import the base once: its only source of packages is the archive that each test serves."""
+    (network,) = json.loads(run_docker("network", "inspect", "bridge"))
     subnet = ipaddress.ip_network(network["IPAM"]["Config"][0]["Subnet"])
-    made = LocalArchive(tmp_path / "archive", str(subnet[1]))
+    folder = tmp_path_factory.mktemp("origin")
+    signer = Signer()
+    archive = LocalArchive(folder / "archive", str(subnet[1]), signer)
+    home = lay_out(warm, folder / "home")
+    tar = folder / "base.tar"
+    base = {"archive": {"path": str(tar), "digest": base_archive(home, archive, tar)}}
+    team = Team(checkout, folder / "team", home, [])
+    team.image(team.name(), team.file_role(), base=base)
+    team.bake()
+    archive.close()
+    yield Origin(signer, str(subnet[1]), archive.port, home, base)
+    remove(team.names)
+    signer.close()
+
+
+@pytest.fixture
+def home(origin: Origin, tmp_path: Path) -> Path:
+    """Return a home that has the imported base too."""
+    return lay_out(origin.home, tmp_path / "home")
+
+
+@pytest.fixture
+def archive(origin: Origin, tmp_path: Path) -> Iterator[LocalArchive]:
+    """Serve an archive with three packages where build containers reach it."""
+    made = LocalArchive(tmp_path / "archive", origin.address, origin.signer, origin.port)
     made.publish("kiln", {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"})
     yield made
     made.close()
 
 
 @pytest.fixture
-def unlocked(team: Any, archive: LocalArchive, tmp_path: Path) -> Locked:
+def unlocked(team: Any, archive: LocalArchive, origin: Origin) -> Locked:
     """Return a team with one image without a lock."""
-    tar = tmp_path / "base.tar"
-    digest = base_archive(team.home, archive, tar)
-    made = Locked(team, archive, team.name(), {"archive": {"path": str(tar), "digest": digest}})
+    made = Locked(team, archive, team.name(), origin.base)
     made.define("alpha", "beta")
     return made
 
