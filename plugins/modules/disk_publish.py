@@ -46,6 +46,10 @@ attributes:
     support: full
     description: Shows what changed.
 seealso:
+  - module: kiln.immutable.disk_publish_aws
+  - module: kiln.immutable.disk_publish_azure
+  - module: kiln.immutable.disk_publish_google
+  - module: kiln.immutable.disk_publish_libvirt
   - module: kiln.immutable.image_push
 """
 

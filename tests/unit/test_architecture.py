@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "catalog": {"core", "oci", "trust"},
     "groups": {"core", "oci", "catalog"},
     "drift": {"core", "oci"},
+    "publish": {"core", "oci", "build"},
     "report": {"core", "oci", "build", "trust", "catalog", "groups", "drift"},
 }
 
