@@ -34,7 +34,9 @@ TEST_PROGRAMS = {
     "htpasswd": "apache2-utils",
     "ip": "iproute2",
     "iptables": "iptables",
+    "libvirtd": "libvirt-daemon",
     "newuidmap": "uidmap",
+    "npm": "npm",
     "openssl": "openssl",
     "packer": "packer",
     "pigz": "pigz",
@@ -44,6 +46,7 @@ TEST_PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "systemd-analyze": "systemd",
     "umoci": "umoci",
+    "virsh": "libvirt-clients",
     "wrk": "wrk",
 }
 PROGRAMS = {"bake": BAKE_PROGRAMS, "test": {**BAKE_PROGRAMS, **TEST_PROGRAMS}}
