@@ -25,11 +25,15 @@ from ..module_utils.build.store_lock import store_in_use
 from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
+from .collector import collect_rarely
 
 if TYPE_CHECKING:
     from ..module_utils.oci.registry.access import Access
 
 display = Display()
+
+# The main process imports this when it meets the first task of ours, before it forks a worker.
+collect_rarely()
 
 
 class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no type hints here
