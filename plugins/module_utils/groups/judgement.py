@@ -78,8 +78,10 @@ def other_values(before: str, after: str) -> str:
     """Return in words which of the values that are referred to are others."""
     old = dict(word.split("=", 1) for word in before.split())
     new = dict(word.split("=", 1) for word in after.split())
-    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-    return f"another value of {', '.join(name.replace(':', ' ') for name in names)}"
+    if "key" in old and old["key"] != new.get("key", old["key"]):
+        return "the loss of the key of its secrets' digests"
+    names = sorted(one for one in {*old, *new} - {"key"} if old.get(one) != new.get(one))
+    return f"another value of {', '.join(one.replace(':', ' ') for one in names)}"
 
 
 class Fate(StrEnum):

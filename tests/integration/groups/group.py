@@ -22,9 +22,12 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.definition_m
     GroupPort,
     Hardening,
     HealthCheck,
+    Hook,
     ImageChoice,
+    Volume,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.engine import Rotation
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.gates import ask
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.holder import (
     is_gone,
     this_process,
@@ -32,6 +35,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.holder impor
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.journal import Journal
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.model import Release
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.policy import Amount, Policy
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.run import Edge
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Result
 
 KINDS = ("docker", "swarm")
@@ -62,6 +66,8 @@ class Group:
     stop_timeout: float = 2.0
     health: tuple[HealthCheck, ...] = (HTTP,)
     hosts: tuple[str, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def url(self) -> str:
@@ -80,6 +86,8 @@ class Group:
             health=self.health,
             hardening=Hardening(no_new_privileges=self.kind != "swarm"),
             policy=self.policy,
+            hooks=self.hooks,
+            volumes=self.volumes,
             stop_timeout=self.stop_timeout,
             document={"size": self.size},
         )
@@ -103,6 +111,7 @@ class Group:
                 self.release(name),
                 holder or this_process("tester"),
                 journal=Journal(self.journal),
+                edge=Edge(ask=lambda gate, seconds: ask(gate, seconds, {"KILN_VERSION": name})),
                 is_gone=is_gone,
             ).rotate()
         finally:

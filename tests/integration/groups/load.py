@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
+import time
+import urllib.request
 from dataclasses import dataclass
 
+_LAST = ("nice", "-n", "15")
 _REQUESTS = re.compile(r"(\d+) requests in")
 _SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 _STATUS = re.compile(r"Non-2xx or 3xx responses: (\d+)")
@@ -33,6 +37,35 @@ def count(output: str) -> Counted:
     return Counted(int(requests[1]), failed + (int(status[1]) if status else 0), output)
 
 
+class Knocking:
+    """One user who knocks all the time, each time on a new connection, and notes who opened."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._knock)
+        self.answered: list[tuple[float, bool]] = []
+        """When each request was sent, and whether it was answered well."""
+
+    def __enter__(self) -> Knocking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _knock(self) -> None:
+        while not self._over.wait(0.02):
+            sent = time.monotonic()
+            try:
+                with urllib.request.urlopen(self._url, timeout=15) as answer:
+                    well = answer.status == 200
+            except OSError:
+                well = False
+            self.answered.append((sent, well))
+
+
 class Load:
     """Two sorts of users for as long as the block lasts: many quick requests, and slow ones.
 
@@ -40,9 +73,14 @@ class Load:
     """
 
     def __init__(self, url: str, *, slow: bool = True, connections: int = 12) -> None:
-        commands = [["wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "15s", f"{url}/"]]
+        # What the machine has left: a rotation is not to wait for its own users.
+        commands = [
+            [*_LAST, "wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "15s", f"{url}/"]
+        ]
         if slow:
-            commands.append(["wrk", "-t1", "-c3", "-d1h", "--timeout", "15s", f"{url}/slow"])
+            commands.append(
+                [*_LAST, "wrk", "-t1", "-c3", "-d1h", "--timeout", "15s", f"{url}/slow"]
+            )
         self._commands = commands
         self._running: list[subprocess.Popen[str]] = []
         self.counted: list[Counted] = []

@@ -11,17 +11,22 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.policy import Amount
-from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Ending, Result
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Ending
 from ansible_collections.kiln.immutable.tests.integration.groups.group import Group
-from ansible_collections.kiln.immutable.tests.integration.groups.load import Load
+from ansible_collections.kiln.immutable.tests.integration.groups.load import Knocking, Load
+from ansible_collections.kiln.immutable.tests.integration.groups.operated import (
+    another,
+    in_the_middle,
+    present,
+    until,
+)
+from ansible_collections.kiln.immutable.tests.integration.groups.releases import docker
 
 OPERATOR = "ansible_collections.kiln.immutable.tests.integration.groups.operate"
 WANTED = 50_000
@@ -33,46 +38,10 @@ only_docker = pytest.mark.parametrize("group", ["docker"], indirect=True)
 answered: list[int] = []
 
 
-def another(group: Group) -> str:
-    """Return the one of two good releases that *group* does not serve; begin with v1."""
-    now = group.versions()
-    if len(now) != group.size or set(now) not in ({"v1"}, {"v2"}):
-        assert group.rotate("v1").succeeded
-        return "v2"
-    return "v1" if now[0] == "v2" else "v2"
-
-
-def present(group: Group) -> str:
-    """Return the good release that *group* serves."""
-    return "v1" if another(group) == "v2" else "v2"
-
-
 def tally(load: Load) -> None:
     """No user was left without an answer."""
     assert load.failed == 0, [one.said for one in load.counted]
     answered.append(load.requests)
-
-
-def until(what: str, probe: Callable[[], bool]) -> None:
-    """Wait for at most a minute."""
-    end = time.monotonic() + 60
-    while not probe():
-        assert time.monotonic() < end, f"waited for {what} in vain"
-        time.sleep(0.05)
-
-
-def in_the_middle(group: Group, release: str, then: Callable[[], None]) -> Result:
-    """Rotate, and do *then* when the first new instance is there."""
-    results: list[Result] = []
-    known = group.journal.read_text().count(" decide ")
-    thread = threading.Thread(target=lambda: results.append(group.rotate(release)))
-    thread.start()
-    until("the first decision", lambda: group.journal.read_text().count(" decide ") > known)
-    try:
-        then()
-    finally:
-        thread.join()
-    return results[0]
 
 
 def test_a_rotation_and_the_way_back_lose_no_request(group: Group) -> None:
@@ -123,7 +92,7 @@ def test_an_operator_who_is_killed_is_continued_by_the_same_command(group: Group
 def test_a_release_that_ends_after_it_was_ready_is_taken_back(group: Group) -> None:
     old = present(group)
     # Longer than it lives: until then the old instances stay.
-    watched = replace(group, policy=replace(group.policy, min_ready=20.0))
+    watched = replace(group, policy=replace(group.policy, min_ready=10.0))
     # A slow answer that was half given cannot be given again by another instance.
     with Load(group.url, slow=False) as load:
         result = watched.rotate("dying")
@@ -159,6 +128,28 @@ def test_a_balancer_that_is_started_again_knows_what_it_did(group: Group) -> Non
     backend.close()
     assert group.versions() == [new, new]
     tally(load)
+
+
+@only_docker
+def test_a_rotation_goes_on_when_the_balancer_was_away(group: Group) -> None:
+    new = another(group)
+    times: list[float] = []
+
+    def restart() -> None:
+        times.append(time.monotonic())
+        docker("restart", "--time", "1", f"kiln-{group.name}-balancer")
+        times.append(time.monotonic())
+
+    with Knocking(group.url) as user:
+        result = in_the_middle(group, new, restart)
+    assert result.ending is Ending.ROTATED, result.message
+    assert group.versions() == [new, new]
+    went, came = times
+    back = next(sent for sent, well in user.answered if well and sent > came)
+    lost = [sent for sent, well in user.answered if not well]
+    # A request may have been on its way when the balancer went.
+    assert [sent for sent in lost if not went - 1 < sent < back] == []
+    assert any(well for sent, well in user.answered if sent > back)
 
 
 @only_docker

@@ -132,14 +132,18 @@ def test_a_release_that_ends_soon_after_it_was_ready_takes_nobodys_service(surge
 
 def test_an_instance_with_another_value_of_a_secret_is_replaced() -> None:
     there = platform()
-    there.given = "secret:db=1 variable:MODE=7"
+    there.given = "key=1 secret:db=1 variable:MODE=7"
     assert rotation(there).rotate().ending is Ending.ROTATED
     assert rotation(there).rotate().ending is Ending.UNCHANGED
-    there.given = "secret:db=2 variable:MODE=7"
+    there.given = "key=1 secret:db=2 variable:MODE=7"
     asked = rotation(there)
     reasons = {verdict.reason for verdict in asked.plan().verdicts}
     assert reasons == {"another value of secret db forces replacement"}
     assert asked.rotate().ending is Ending.ROTATED
+    there.given = "key=2 secret:db=9 variable:MODE=8"
+    lost = {verdict.reason for verdict in rotation(there).plan().verdicts}
+    assert lost == {"the loss of the key of its secrets' digests forces replacement"}
+    there.given = "key=1 secret:db=2 variable:MODE=7"
     assert {one.values for one in there.look().instances} == {there.given}
     assert versions(there) == ["1.0.2"] * 4
 

@@ -79,18 +79,20 @@ class Once:
 
 
 def marks(definition: GroupDefinition, resolve: Resolve, key: bytes) -> str:
-    """Return ``secret:NAME=DIGEST variable:NAME=DIGEST ...`` of all values that instances are given
-    by reference, empty without any. The digests are keyed ones (RFC 2104).
+    """Return ``key=NAME secret:NAME=DIGEST variable:NAME=DIGEST ...`` of all values that instances
+    are given by reference, empty without any. The digests are keyed ones (RFC 2104).
     """
     found = {
         **{f"secret:{one.name}": one.reference for one in definition.secrets},
         **{f"variable:{one.name}": one.reference for one in definition.environment},
     }
-    return " ".join(
+    words = [
         f"{name}={hmac.digest(key, name.encode() + bytes(1) + resolve(reference), 'sha256').hex()}"
         for name, reference in sorted(found.items())
         if reference is not None
-    )
+    ]
+    called = hmac.digest(key, b"the key itself", "sha256").hex()[:16]
+    return " ".join([f"key={called}", *words]) if words else ""
 
 
 def environment(

@@ -29,6 +29,7 @@ _MAINTENANCE = 0x01 | 0x02 | 0x20
 _DRAIN = 0x08 | 0x10
 _COLUMNS = "# be_id "
 _STATISTICS = "# pxname,"
+_UNCHECKED = "INI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,9 @@ def _health(row: Mapping[str, str], traffic: Traffic) -> Health:
 
     One that is down outside of the traffic may only be on its way up.
     """
+    if row["check_status"].removeprefix("* ") == _UNCHECKED:
+        # HAProxy has just begun and takes everyone for up; some may not even have started yet.
+        return Health.UNKNOWN
     if row["status"].startswith("DOWN"):
         return Health.FAILING if traffic is Traffic.READY else Health.UNKNOWN
     if row["status"].startswith(("UP", "NOLB", "DRAIN")):

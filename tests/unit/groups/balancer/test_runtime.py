@@ -67,6 +67,14 @@ def test_a_new_instance_is_down_until_its_checks_bring_it_up() -> None:
     ]
 
 
+@pytest.mark.parametrize("check", ["INI", "* INI"])
+def test_nobody_is_healthy_before_the_first_check_of_a_balancer_that_just_began(
+    check: str,
+) -> None:
+    assert answer(status="UP", check=check).health is Health.UNKNOWN
+    assert answer(admin=8, status="DRAIN", check=check).health is Health.UNKNOWN
+
+
 def test_the_weight_is_set_before_the_traffic_comes() -> None:
     assert runtime.send(BALANCE, SLOT) == [
         "set server be_80/slot1 weight 100",
