@@ -282,7 +282,7 @@ class DiskSpec:
     command_line: tuple[str, ...] = ()
     console: str = "ttyS0,115200"
     provision: str = "plain"
-    boot_test: int = 300
+    boot_test: int = 600
     tests: DiskTests | None = None
 
 

@@ -15,7 +15,7 @@ from .definition_base import beside, read_base
 from .definition_checks import read_compliance, read_goss, read_lynis
 from .definition_config import read_config, read_state
 from .definition_disk import read_disk
-from .definition_model import Definition, LayerSpec, Seal
+from .definition_model import Definition, DiskSpec, LayerSpec, Seal
 from .definition_scan import read_scan, read_truth
 from .definition_waivers import read_waivers
 
@@ -41,11 +41,12 @@ def read_definition(source: Source) -> Definition:
     base = read_base(top, source)
     vars_source, vars_values = _variables(top)
     layers = _layers(top, source)
-    seal = _seal(top, source)
+    seal_field = top.get("seal")
     config = read_config(top)
     state = read_state(top, config)
     waivers = read_waivers(top)
     disk = read_disk(top, kind, source)
+    seal = _seal(seal_field, source, disk)
     top.close(free_prefix="x-")
     if source.problems or base is None or kind is None:
         raise source.problems.error()
@@ -191,10 +192,11 @@ def _directories(parent: Path) -> list[Path]:
     return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
 
 
-def _seal(top: Section, source: Source) -> Seal:
-    field = top.get("seal")
+def _seal(field: Field | None, source: Source, disk: DiskSpec | None) -> Seal:
+    # cloud-init is written in Python: an instance without it would not hear who may log in.
+    usual = "keep" if disk is not None and disk.provision == "cloud-init" else "remove"
     if field is None:
-        return Seal()
+        return Seal(usual)
     section = field.section("{python: remove}")
     python = asked.choice(SEAL_PYTHON) if (asked := section.get("python")) is not None else None
     vars_source, vars_values = _variables(section)
@@ -204,4 +206,4 @@ def _seal(top: Section, source: Source) -> Seal:
     sbom = read_truth(section, "sbom")
     scan = read_scan(section)
     section.close()
-    return Seal(python or "remove", vars_source, vars_values, compliance, goss, lynis, sbom, scan)
+    return Seal(python or usual, vars_source, vars_values, compliance, goss, lynis, sbom, scan)

@@ -40,7 +40,7 @@ def test_formats_are_all_that_a_disk_must_say(tmp_path: Path) -> None:
         command_line=(),
         console="ttyS0,115200",
         provision="plain",
-        boot_test=300,
+        boot_test=600,
         tests=None,
     )
 
@@ -216,3 +216,13 @@ def test_a_container_has_no_disk(tmp_path: Path) -> None:
 
     with pytest.raises(DriverError, match="3: disk is for images with kind: vm"):
         load(path)
+
+
+def test_a_machine_with_cloud_init_keeps_the_python_that_it_is_written_in(tmp_path: Path) -> None:
+    def python(text: str, seal: str = "") -> str:
+        return load(written(tmp_path, f"disk: {{formats: [raw]{text}}}\n{seal}")).seal.python
+
+    assert python("") == "remove"
+    assert python(", provision: cloud-init") == "keep"
+    assert python(", provision: cloud-init", "seal: {sbom: false}\n") == "keep"
+    assert python(", provision: cloud-init", "seal: {python: remove}\n") == "remove"

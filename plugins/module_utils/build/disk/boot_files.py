@@ -18,8 +18,9 @@ STATE_OPTION = "kiln.state"
 """Tells the initrd of the role ``boot`` where what lasts is."""
 
 _KERNEL = "boot/vmlinuz-"
-# Nobody sits at the console: what does not come up stops, and gives nobody a shell.
-_FAILS_CLOSED = ("rd.shell=0", "rd.emergency=halt")
+# Nobody sits at the console: what does not come up goes off, and gives nobody a shell. A kernel
+# that stopped starts again: who boots by counting comes to the version before.
+_FAILS_CLOSED = ("rd.shell=0", "rd.emergency=poweroff", "panic=10")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from .workbench import FOLDER, Workbench
 SSH_PORT = 2222
 TESTS_SECONDS = 600
 _SEED_KIB = 1024
+_PATIENCE = "-o ConnectTimeout=120"
+_WAY_IN = ("socat", "-", f"TCP:127.0.0.1:{SSH_PORT}")
 
 
 def boot_disk(
@@ -65,7 +67,7 @@ def boot_disk(
             if failed:
                 raise DriverError(f"Units failed in it: {', '.join(failed)}.")
             if spec.tests is not None and key is not None:
-                tests = _run_tests(it, spec.tests, key, runner)
+                tests = _run_tests(it, spec.tests, name, key, runner)
             it.shut_down()
         except DriverError as error:
             kept = keep_evidence(folder, it)
@@ -87,13 +89,13 @@ def _drives(
         serial = Path(spec.state.device).name.removeprefix("virtio-")
         drives.append(Drive(f"{FOLDER}/state.raw", serial=serial))
     if key is not None:
-        _make_seed(bench, name, key.with_suffix(".pub").read_text("utf-8").strip())
+        make_seed(bench, name, key.with_suffix(".pub").read_text("utf-8").strip())
         drives.append(Drive(f"{FOLDER}/seed.img"))
     return tuple(drives)
 
 
-def _make_seed(bench: Workbench, name: str, public_key: str) -> None:
-    """Make the disk from which cloud-init takes what an instance is told (NoCloud)."""
+def make_seed(bench: Workbench, name: str, public_key: str) -> None:
+    """Make ``seed.img``, a disk from which cloud-init takes what an instance is told (NoCloud)."""
     host = name.replace(".", "-").replace("_", "-")
     bench.write("meta-data", f"instance-id: boot-test\nlocal-hostname: {host}\n".encode())
     bench.write("user-data", f"#cloud-config\nssh_authorized_keys: ['{public_key}']\n".encode())
@@ -114,12 +116,33 @@ def _key(tests: DiskTests | None, runner: Runner) -> Iterator[Path | None]:
         yield path
 
 
-def _run_tests(it: Machine, tests: DiskTests, key: Path, runner: Runner) -> str:
+def ssh_config(it: Machine, user: str, key: Path) -> str:
+    """Return the settings by which ssh(1) reaches *it*, whatever the name of the host.
+
+    By way of its container: from anywhere else the guest would have no way back. One connection
+    serves all commands, because to open one takes seconds in a machine that is translated.
+    """
+    lines = [
+        f"User {user}",
+        f"IdentityFile {key}",
+        "IdentitiesOnly yes",
+        "StrictHostKeyChecking no",
+        "UserKnownHostsFile /dev/null",
+        "LogLevel ERROR",
+        "ControlMaster auto",
+        "ControlPersist 60",
+        f"ControlPath {key.parent}/ssh",
+        f"ProxyCommand docker exec --interactive {it.container} {' '.join(_WAY_IN)}",
+    ]
+    return "\n".join(["Host *", *(f"  {line}" for line in lines)]) + "\n"
+
+
+def _run_tests(it: Machine, tests: DiskTests, name: str, key: Path, runner: Runner) -> str:
     """Run the tests over SSH; return what pytest says last."""
-    host = f"ssh://{tests.user}@{it.address}:{SSH_PORT}"
-    trust = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=30"
+    config = key.with_name("ssh_config")
+    config.write_text(ssh_config(it, tests.user, key), "utf-8")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests.path)]
-    argv += [f"--hosts={host}", f"--ssh-identity-file={key}", f"--ssh-extra-args={trust}"]
+    argv += [f"--hosts=ssh://{name}", f"--ssh-config={config}", f"--ssh-extra-args={_PATIENCE}"]
     done = runner(argv, cwd=tests.path.parent, check=False, timeout=TESTS_SECONDS)
     if done.status != 0:
         if b"No module named pytest" in done.stderr:

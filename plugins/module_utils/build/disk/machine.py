@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import time
@@ -23,7 +24,7 @@ from ..toolbox import Toolbox, ToolboxSpec
 PACKAGES = ("ovmf", "qemu-system-x86", "qemu-utils", "socat")
 READY = re.compile(r"^kiln-ready: (.*?)\s*$", re.MULTILINE)
 ALL_UNITS = "all units"
-SHUTDOWN_SECONDS = 120
+SHUTDOWN_SECONDS = 300
 
 _FIRMWARE = "/usr/share/OVMF"
 _CONTROL = "/tmp/qmp"
@@ -52,7 +53,7 @@ class Drive:
     @property
     def options(self) -> list[str]:
         """QEMU's options for it."""
-        name = "d" + re.sub(r"[^a-z0-9]", "", self.path.lower())
+        name = "d" + re.sub(r"[^a-z0-9]", "", self.path.lower())[-24:]
         backend = f"file={self.path},format={self.format},if=none,id={name}"
         backend += ",cache=unsafe" + ("" if self.lasts else ",snapshot=on")
         device = f"virtio-blk-pci,drive={name}" + (f",serial={self.serial}" if self.serial else "")
@@ -88,9 +89,10 @@ class MachineSpec:
             argv += ["-drive", f"{flash}{_FIRMWARE}/OVMF_VARS_4M.fd,unit=1,snapshot=on"]
         for drive in self.drives:
             argv += drive.options
-        # The guest reaches nothing; only what is forwarded reaches it.
+        # The guest reaches nothing; only its container reaches it, by what is forwarded.
         forwards = "".join(
-            f",hostfwd=tcp:0.0.0.0:{outer}-:{inner}" for inner, outer in sorted(self.ports.items())
+            f",hostfwd=tcp:127.0.0.1:{outer}-:{inner}"
+            for inner, outer in sorted(self.ports.items())
         )
         argv += ["-netdev", f"user,id=net,restrict=on{forwards}"]
         return [*argv, "-device", "virtio-net-pci,netdev=net"]
@@ -115,13 +117,6 @@ class Machine:
         """Whether it is still on."""
         form = ["docker", "container", "inspect", "--format", "{{.State.Running}}"]
         return self.engine.runner([*form, self.container], check=False).text == "true"
-
-    @property
-    def address(self) -> str:
-        """The address by which this host reaches the machine's container."""
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        inspect = ["docker", "container", "inspect", "--format", form, self.container]
-        return self.engine.runner(inspect).text
 
     def wait_until_ready(self, seconds: float) -> tuple[str, ...]:
         """Wait until the guest says that it is up; return the units that failed in it.
@@ -150,10 +145,19 @@ class Machine:
 
         Raises DriverError when it does not go off by itself.
         """
-        self.control("system_powerdown")
+        # Pressed before the guest has found it, a button does nothing.
+        presses = itertools.cycle((True, *[False] * 9))
+
+        def off() -> bool | None:
+            if self.runs:
+                if next(presses):
+                    self.control("system_powerdown")
+                return None
+            return True
+
         wait_for(
             "the machine to go off",
-            lambda: None if self.runs else True,
+            off,
             timeout=SHUTDOWN_SECONDS,
             interval=0.5,
             clock=self.clock,
@@ -174,6 +178,28 @@ class Machine:
         return self.engine.execute(self.container, ["cat", _SCREEN], check=False).stdout
 
 
+def start_machine(
+    toolbox: Toolbox,
+    spec: MachineSpec,
+    container: str,
+    *,
+    options: Sequence[str],
+    labels: Mapping[str, str],
+    clock: Clock = time,
+) -> Machine:
+    """Start a machine in *container*, in the place of one of that name; it stays until removed.
+
+    :param options: of the engine's client, by which the container finds the drives.
+    """
+    engine = toolbox.engine
+    engine.remove_containers([container])
+    more = ["--network", "none", *options]
+    if spec.accelerator == "kvm":
+        more += ["--device", "/dev/kvm"]
+    engine.start_container(container, toolbox.image, spec.command(), options=more, labels=labels)
+    return Machine(engine, container, clock)
+
+
 @contextlib.contextmanager
 def machine(
     toolbox: Toolbox,
@@ -189,19 +215,12 @@ def machine(
     :param name: of the image that is booted.
     :param options: of the engine's client, by which the container finds the drives.
     """
-    engine = toolbox.engine
     container = f"kiln-machine-{name}-{session}"
-    engine.remove_containers([container])
+    labels = {SESSION_LABEL: session}
     try:
-        more = list(options) if spec.ports else ["--network", "none", *options]
-        if spec.accelerator == "kvm":
-            more += ["--device", "/dev/kvm"]
-        engine.start_container(
-            container, toolbox.image, spec.command(), options=more, labels={SESSION_LABEL: session}
-        )
-        yield Machine(engine, container, clock)
+        yield start_machine(toolbox, spec, container, options=options, labels=labels, clock=clock)
     finally:
-        engine.remove_containers([container])
+        toolbox.engine.remove_containers([container])
 
 
 def keep_evidence(folder: Path, it: Machine) -> list[Path]:

@@ -27,7 +27,7 @@ from .formats import write_format
 from .machine import machine_spec
 from .workbench import disk_spec, workbench
 
-_FORM = 1
+_FORM = 2
 """Counts up when disks of the same image come to be of other bytes."""
 
 

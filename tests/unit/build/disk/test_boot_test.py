@@ -33,6 +33,7 @@ class Host:
         self.tests = tests
         self.runs = True
         self.asked: list[list[str]] = []
+        self.ssh = ""
 
     def __call__(
         self,
@@ -48,12 +49,14 @@ class Host:
         if argv[0] == "ssh-keygen":
             Path(argv[-1]).with_suffix(".pub").write_text("ssh-ed25519 AAAA boot-test\n")
         if "pytest" in argv:
+            (config,) = [word for word in argv if word.startswith("--ssh-config=")]
+            self.ssh = Path(config.partition("=")[2]).read_text()
             return Completed(self.tests, b"F.\n1 failed" if self.tests else b"..\n2 passed", b"")
         if argv[:2] == ["docker", "logs"]:
             return Completed(0, self.console.encode(), b"")
         if argv[:3] == ["docker", "container", "inspect"]:
             state = b"true" if self.runs else b"false"
-            return Completed(0, state if "Running" in argv[4] else b"172.17.0.9", b"")
+            return Completed(0, state, b"")
         if stdin is not None and b"system_powerdown" in stdin:
             self.runs, self.console = False, self.console + "reboot: Power down\n"
         return Completed(0, b"", b"")
@@ -105,10 +108,13 @@ def test_tests_log_in_with_a_key_that_cloud_init_brings(tmp_path: Path) -> None:
     booted = host.boot(DiskSpec(("raw",), provision="cloud-init", tests=tests), tmp_path)
 
     (asked,) = [argv for argv in host.asked if "pytest" in argv]
-    assert "--hosts=ssh://ops@172.17.0.9:2222" in asked
+    assert "--hosts=ssh://web" in asked
+    assert "User ops" in host.ssh
+    assert "docker exec --interactive kiln-machine-web-s1 socat - TCP:127.0.0.1:2222" in host.ssh
     assert booted["tests"] == "2 passed"
     assert any("seed.img" in word for word in host.machine)
-    assert "hostfwd=tcp:0.0.0.0:2222-:22" in " ".join(host.machine)
+    assert "hostfwd=tcp:127.0.0.1:2222-:22" in " ".join(host.machine)
+    assert host.machine[host.machine.index("--network") + 1] == "none"
 
 
 def test_tests_that_fail_stop_the_version(tmp_path: Path) -> None:
