@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.command import Completed, Runner, last_lines, run
+from ...core.conversation import Conversation
 from ...core.errors import DriverError
 
 GROUP_LABEL = "io.kiln.group"
@@ -34,17 +35,24 @@ class Client:
         timeout: float = LIMIT,
     ) -> Completed:
         """Run ``docker ARGUMENTS``; DriverError names the engine when it fails."""
-        address = {"DOCKER_HOST": self.host} if self.host else {}
         done = self.runner(
             ["docker", *arguments],
             stdin=stdin,
-            env={**address, **(env or {})},
+            env={**self._address, **(env or {})},
             check=False,
             timeout=timeout,
         )
         if check and done.status != 0:
             raise self.failed(f"docker {' '.join(arguments[:2])}", done)
         return done
+
+    def converse(self, *arguments: str) -> Conversation:
+        """Start ``docker ARGUMENTS``, to be asked for as long as it lives."""
+        return Conversation(["docker", *arguments], env=self._address)
+
+    @property
+    def _address(self) -> dict[str, str]:
+        return {"DOCKER_HOST": self.host} if self.host else {}
 
     def failed(self, what: str, done: Completed) -> DriverError:
         """Return the error that says that *what* failed here."""

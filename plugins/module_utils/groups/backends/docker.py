@@ -93,7 +93,8 @@ class DockerBackend(Ground):
         return Capabilities("docker", hosts=True, exclusive_volumes=not several)
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and of the balancer."""
+        super().close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     # Before a rotation

@@ -50,6 +50,11 @@ class Ground:
         self.ledger = Ledger(rows, now)
         self._director: Director | None = None
 
+    def close(self) -> None:
+        """Let go of what was begun to ask questions."""
+        if self._director is not None:
+            self._director.balancer.close()
+
     @property
     def network(self) -> str:
         """The name of the network that the balancer is in."""

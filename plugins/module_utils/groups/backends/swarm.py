@@ -139,7 +139,8 @@ class SwarmBackend(Ground):
         return Capabilities("swarm", hosts=False, exclusive_volumes=False)
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads and of the balancer."""
+        super().close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def preflight(self, release: Release, starts: int) -> Sequence[Finding]:

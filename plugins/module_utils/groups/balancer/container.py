@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import secrets
 import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
-from ...core.command import last_lines
+from ...core.conversation import Conversation, Ended
 from ...core.errors import DriverError
 from ...core.waiting import Clock, wait_for
-from ..backends.client import GROUP_LABEL, Client, labels
+from ..backends.client import GROUP_LABEL, LIMIT, Client, labels
 from .configuration import Balance, render, structure
 from .runtime import CLOSE, STATE, SlotState, parse_state, refuse_errors
 
@@ -25,6 +28,31 @@ _UID = 199  # of the role haproxy
 _STOP = 75  # seconds: more than the role's hard-stop-after
 _READY = 30.0
 _CLOSING = 1.0
+
+_LOOP = """\
+exec 3>&1
+while read -r mark size commands; do
+    status=0
+    if [ "$size" = - ]; then
+        said=$("$0" ask "$commands" 2>&1 >&3) || status=$?
+    else
+        said=$(head -c "$size" | "$0" write "$commands" 2>&1 >&3) || status=$?
+    fi
+    [ "$status" = 0 ] || printf '%s' "$said"
+    printf '\\n%s %s\\n' "$mark" "$status"
+done
+"""
+
+
+def asking(program: str = _PROGRAM) -> list[str]:
+    """Return the command that has *program* asked as often as a line comes in.
+
+    A line is ``MARK SIZE COMMANDS``. The size says that so many bytes for the program's input
+    follow, and is - when it has none. After each answer comes the line ``MARK STATUS``; before
+    that, when the program fails, what it said of it. The engine takes longer to start one
+    program in a container than this to answer ten questions.
+    """
+    return ["/bin/sh", "-c", _LOOP, program]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +82,8 @@ class Balancer:
     balance: Balance
     clock: Clock = field(default=time)
     made: bool = False
+    _asked: Conversation | None = field(default=None, init=False)
+    _turn: Lock = field(default_factory=Lock, init=False)
 
     @property
     def name(self) -> str:
@@ -111,11 +141,7 @@ class Balancer:
 
     def write(self, commands: Sequence[str] = ()) -> None:
         """Keep :attr:`balance` for a restart, then have *commands* done at once."""
-        done = self.client(
-            *("exec", "--interactive", self.name, _PROGRAM, "write", "; ".join(commands)),
-            stdin=render(self.balance).encode(),
-        )
-        refuse_errors(done.text)
+        refuse_errors(self._tell("; ".join(commands), render(self.balance).encode()))
 
     def states(self) -> list[SlotState]:
         """Return the state of each slot, and take it for :attr:`balance`."""
@@ -128,20 +154,59 @@ class Balancer:
         self.client.remove_container(self.name)
         self.client("volume", "rm", "--force", self.name)
 
+    def close(self) -> None:
+        """End what asks HAProxy; the next question begins it again."""
+        if self._asked is not None:
+            self._asked.close()
+            self._asked = None
+
     def _ask(self, command: str) -> str:
-        done = self.client("exec", self.name, _PROGRAM, "ask", command, check=False)
-        if done.status != 0:
-            raise DriverError(
-                f"The balancer {self.name} does not answer: {last_lines(done, 1)}",
-                hint=f"Look at it: docker logs {self.name}; docker start {self.name}",
-            )
-        return done.text
+        return self._tell(command, None)
+
+    def _tell(self, commands: str, text: bytes | None) -> str:
+        """Have the program of the image ask *commands*, after it kept *text* if there is one."""
+        with self._turn:
+            known = self._asked is not None
+            try:
+                status, said = self._converse(commands, text)
+            except Ended as error:
+                self.close()
+                if not known:
+                    raise self._unable("does not answer", str(error)) from error
+                # The container was started again, say. All that is said may be said again.
+                try:
+                    status, said = self._converse(commands, text)
+                except Ended as again:
+                    self.close()
+                    raise self._unable("does not answer", str(again)) from again
+            if status != 0:
+                # Of its input something may be left.
+                self.close()
+                last = said.strip().rpartition("\n")[2] or f"it ended with status {status}"
+                raise self._unable("did not do what it was told", last)
+        return said
+
+    def _converse(self, commands: str, text: bytes | None) -> tuple[int, str]:
+        if self._asked is None:
+            self._asked = self.client.converse("exec", "--interactive", self.name, *asking())
+        mark = secrets.token_hex(8).encode()
+        size = b"-" if text is None else str(len(text)).encode()
+        question = b" ".join((mark, size, commands.encode())) + b"\n" + (text or b"")
+        said, status = self._asked.ask(question, mark, LIMIT)
+        return int(status), said.decode("utf-8", "replace").rstrip("\n")
+
+    def _unable(self, what: str, why: str) -> DriverError:
+        return DriverError(
+            f"The balancer {self.name} {what}: {why}",
+            hint=f"Look at it: docker logs {self.name}; docker start {self.name}",
+        )
 
     def _process(self) -> str:
         """Return the number of the process that answers; empty while none does."""
-        done = self.client("exec", self.name, _PROGRAM, "ask", "show info", check=False)
-        lines = done.text.splitlines() if done.status == 0 else []
-        return next((line for line in lines if line.startswith("Pid: ")), "")
+        with contextlib.suppress(DriverError):
+            lines = self._ask("show info").splitlines()
+            return next((line for line in lines if line.startswith("Pid: ")), "")
+        return ""
 
     def _wait_for_answer(self) -> None:
         def probe() -> str | None:
