@@ -49,8 +49,10 @@ SIZE = 6
 BATCH = 2
 CONNECTIONS = 4
 PORT = 28090
+TURN = 2
+"""Rotations of one side before the other's turn."""
 ADDRESSES = 16
-"""Of the service's network that its HAProxy looks at: the tasks, those of the next batch, itself."""
+"""Of the service's network that its HAProxy looks at: of tasks, of those that go, and its own."""
 
 # The engine's names of a service's tasks need an overlay network. So this one checks every
 # address that a task may have; what is behind the group's balancer is checked in the same way.
@@ -106,6 +108,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     lost = [sum(one.lost for one in side) for side in (ours, theirs)]
     fewer = lost[0] < lost[1]
+    verdict = "met" if fewer else "missed"
     text = "\n".join(
         [
             f"Command: `{shlex.join(['python', '-m', 'tests.bench.rotation', *arguments])}`",
@@ -121,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
             _requests("kiln", ours),
             _requests("docker service update", theirs),
             "",
-            f"Fewer requests lost than with `docker service update`: {'met' if fewer else 'missed'}.",
+            f"Fewer requests lost than with `docker service update`: {verdict}.",
         ]
     )
     print(text)
@@ -156,9 +159,25 @@ def _haproxy(balancer: str) -> str:
 def _measure(
     balancer: str, images: dict[str, str], folder: Path, rounds: int
 ) -> tuple[list[Round], list[Round]]:
-    """Rotate each side to and fro; who goes first changes from round to round."""
+    """Rotate each side to and fro, in turns of :data:`TURN`; who goes first changes.
+
+    Only one side has containers at a time: the health checks of the other would cost both.
+    """
     ours: list[Round] = []
     theirs: list[Round] = []
+    releases = [("v2", "v1")[number % 2] for number in range(TURN)]
+    for turn in range(0, rounds, TURN):
+        sides = (_ours, _theirs) if turn % (2 * TURN) else (_theirs, _ours)
+        for side in sides:
+            found = side(balancer, images, folder, releases[: rounds - turn])
+            (ours if side is _ours else theirs).extend(found)
+            sys.stderr.write(f"{side.__name__.strip('_')}: {found}\n")
+    return ours, theirs
+
+
+def _ours(
+    balancer: str, images: dict[str, str], folder: Path, releases: Sequence[str]
+) -> list[Round]:
     policy = Policy(max_surge=Amount(BATCH), batch=Amount(BATCH), start_timeout=60.0)
     group = Group(
         "docker",
@@ -172,18 +191,20 @@ def _measure(
         stop_timeout=10.0,
         health=(HealthCheck("engine"),),
     )
-    with _service(balancer, images["v1"]) as service, _removed(group):
+    try:
         _succeed(group, "v1")
-        for number in range(rounds):
-            release = "v1" if number % 2 else "v2"
-            for side in ("ours", "theirs")[:: 1 if number % 2 else -1]:
-                if side == "ours":
-                    ours.append(_timed(group.url, partial(_succeed, group, release)))
-                else:
-                    url = f"http://127.0.0.1:{PORT + 1}"
-                    theirs.append(_timed(url, partial(_update, service, images[release])))
-            sys.stderr.write(f"round {number + 1}: ours {ours[-1]}, theirs {theirs[-1]}\n")
-    return ours, theirs
+        return [_timed(group.url, partial(_succeed, group, release)) for release in releases]
+    finally:
+        remove(group)
+
+
+def _theirs(
+    balancer: str, images: dict[str, str], _folder: Path, releases: Sequence[str]
+) -> list[Round]:
+    url = f"http://127.0.0.1:{PORT}"
+    with _service(balancer, images["v1"]) as service:
+        wait_for("the service", partial(_answers, url), timeout=60)
+        return [_timed(url, partial(_update, service, images[one])) for one in releases]
 
 
 def _timed(url: str, rotate: Callable[[], None]) -> Round:
@@ -201,14 +222,6 @@ def _succeed(group: Group, release: str) -> None:
     result = group.rotate(release)
     if not result.succeeded:
         raise DriverError(f"A rotation did not succeed: {result.message}")
-
-
-@contextlib.contextmanager
-def _removed(group: Group) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        remove(group)
 
 
 @contextlib.contextmanager
@@ -231,7 +244,6 @@ def _service(balancer: str, image: str) -> Iterator[str]:
             *("--network", name, "--read-only", "--cap-drop", "ALL", *mounts, image),
         )
         _front(name, balancer)
-        wait_for("the service", partial(_answers, f"http://127.0.0.1:{PORT + 1}"), timeout=60)
         yield name
     finally:
         run(["docker", "rm", "--force", "--volumes", f"{name}-front"], check=False)
@@ -249,12 +261,12 @@ def _front(service: str, balancer: str) -> None:
     (network,) = json.loads(run(["docker", "network", "inspect", service]).stdout)
     hosts = ipaddress.ip_network(network["IPAM"]["Config"][0]["Subnet"]).hosts()
     next(hosts)  # the engine's own
-    text = FRONT.format(port=PORT + 1)
+    text = FRONT.format(port=PORT)
     for number, address in zip(range(ADDRESSES), hosts, strict=False):
         text += f"    server task{number} {address}:8080\n"
     _docker(
         *("create", "--name", f"{service}-front", "--network", service, "--user", "0"),
-        *("--publish", f"{PORT + 1}:{PORT + 1}", "--no-healthcheck", "--entrypoint", "/bin/sh"),
+        *("--publish", f"{PORT}:{PORT}", "--no-healthcheck", "--entrypoint", "/bin/sh"),
         *(balancer, "-c", 'printf %s "$0" >/run/f.cfg && exec haproxy -W -db -f /run/f.cfg', text),
     )
     _docker("start", f"{service}-front")

@@ -13,11 +13,9 @@ from .lease import Lease, take
 from .model import Fault, Lock
 from .notes import (
     Progress,
-    Signals,
     read_progress,
     read_state,
     write_progress,
-    write_signals,
     write_state,
 )
 from .planner import RotationPlan, check_basis, plan_rotation
@@ -121,7 +119,6 @@ class Rotation(Task):
                 f"{self.definition.name} to {self.release.image} {self.release.version} by "
                 f"{self.holder}: {plan.begins} to start, {len(plan.of(Fate.KEEP))} to keep",
             )
-            write_signals(self.backend, progress.rotation, Signals())
         write_progress(self.backend, progress)
         return progress
 

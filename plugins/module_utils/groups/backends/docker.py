@@ -241,7 +241,8 @@ class DockerBackend(Ground):
     def _place(self, actions: Sequence[Action]) -> None:
         """Give those that are to start an address, and find out who has which."""
         starts = [one for one in actions if isinstance(one, Start)]
-        if any(one.id not in self._addresses for one in actions):
+        others = [one for one in actions if not isinstance(one, Start)]
+        if self._site is None or any(one.id not in self._addresses for one in others):
             self.observe()
         if self._site is None:
             self._site = find_network(self.client, self.network)

@@ -87,11 +87,6 @@ class Containers:
     def start(self, start: Start, address: Address) -> None:
         """Start an instance; one that is there is started when it is not running."""
         name = container_name(self.definition.name, start.id)
-        found = self.client.inspect("container", [name])
-        if found:
-            if not found[0]["State"]["Running"] and found[0]["State"]["Status"] == "created":
-                self._run(["start", name], {}, name)
-            return
         image = self.client.inspect("image", [start.release.reference])
         if not image:
             raise Refused(
@@ -143,11 +138,18 @@ class Containers:
             return
         fault = Fault.RELEASE if _BAD_RELEASE.search(done.stderr) else Fault.PLATFORM
         if b"is already in use by container" in done.stderr:
-            return  # An earlier try, whose answer was lost, is there.
+            self._go_on(name)
+            return
         # What was made but not started would count as an instance.
         with contextlib.suppress(DriverError):
             self.client.remove_container(name)
         raise Refused(fault, f"{name} did not start: {last_lines(done, 2)}")
+
+    def _go_on(self, name: str) -> None:
+        """Start what an earlier try, whose answer was lost, has made."""
+        found = self.client.inspect("container", [name])
+        if found and found[0]["State"]["Status"] == "created":
+            self._run(["start", name], {}, name)
 
     def _ensure_volume(self, name: str) -> None:
         marks = {GROUP_LABEL: self.definition.name, ROLE_LABEL: "state"}

@@ -39,14 +39,17 @@ _VALUE = "io.kiln.value"
 class Rows(Protocol):
     """Objects with names, which two cannot make at once."""
 
-    def numbers(self, note: str) -> list[int]:
-        """Return the numbers that the document has, in any order."""
+    def latest(self, note: str) -> tuple[int, bytes | None]:
+        """Return the highest number that the document has, and the content of that object.
 
-    def make(self, note: str, number: int, content: bytes) -> bool:
-        """Make the object, or return False when there is one."""
+        0 when there is none; no content when it was replaced between two questions.
+        """
 
-    def read(self, note: str, number: int) -> bytes | None:
-        """Return the content of an object, None when it is gone."""
+    def make(self, note: str, number: int, content: bytes) -> list[int] | None:
+        """Make the object; return the numbers that are there then, in any order.
+
+        None when somebody else made the object.
+        """
 
     def remove(self, note: str, number: int) -> None:
         """Remove an object; nothing when it is gone."""
@@ -62,13 +65,29 @@ class VolumeRows:
     def _name(self, note: str, number: int) -> str:
         return f"kiln-{self.group}-note-{note}.{number}"
 
-    def numbers(self, note: str) -> list[int]:
+    def _marks(self, note: str) -> dict[int, dict[str, str]]:
+        """Return the labels of each object of a document, by number."""
         wanted = (f"label={GROUP_LABEL}={self.group}", f"label={NOTE_LABEL}={note}")
         options = [word for one in wanted for word in ("--filter", one)]
-        names = self.client("volume", "ls", "--quiet", *options).text.split()
-        return [int(name.rpartition(".")[2]) for name in names]
+        form = ("--format", "{{.Name}} {{.Labels}}")
+        found = {}
+        for line in self.client("volume", "ls", *form, *options).text.splitlines():
+            name, _space, marks = line.partition(" ")
+            # What is written here has no comma in it: names, and base64.
+            pairs = (one.partition("=") for one in marks.split(","))
+            found[int(name.rpartition(".")[2])] = {key: value for key, _sign, value in pairs}
+        return found
 
-    def make(self, note: str, number: int, content: bytes) -> bool:
+    def latest(self, note: str) -> tuple[int, bytes | None]:
+        found = self._marks(note)
+        number = max(found, default=0)
+        if number == 0:
+            return 0, None
+        marks = found[number]
+        count = sum(1 for key in marks if key.startswith(_VALUE))
+        return number, base64.b64decode("".join(marks[f"{_VALUE}{at}"] for at in range(count)))
+
+    def make(self, note: str, number: int, content: bytes) -> list[int] | None:
         name, writer = self._name(note, number), secrets.token_hex(8)
         text = base64.b64encode(content).decode()
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
@@ -77,16 +96,8 @@ class VolumeRows:
         # The engine answers the same whether it made the volume or had it: only the labels,
         # which are the first writer's, tell.
         self.client("volume", "create", *labels(marks), name)
-        found = self.client.inspect("volume", [name])
-        return bool(found) and found[0]["Labels"].get(_WRITER) == writer
-
-    def read(self, note: str, number: int) -> bytes | None:
-        found = self.client.inspect("volume", [self._name(note, number)])
-        if not found:
-            return None
-        marks = found[0]["Labels"] or {}
-        count = sum(1 for key in marks if key.startswith(_VALUE))
-        return base64.b64decode("".join(marks[f"{_VALUE}{place}"] for place in range(count)))
+        found = self._marks(note)
+        return list(found) if found.get(number, {}).get(_WRITER) == writer else None
 
     def remove(self, note: str, number: int) -> None:
         self.client("volume", "rm", "--force", self._name(note, number))
@@ -174,20 +185,19 @@ class Ledger:
 
     def _latest(self, name: str) -> tuple[int, Mapping[str, Any]]:
         for _attempt in range(_TRIES):
-            number = max(self.rows.numbers(name), default=0)
+            number, content = self.rows.latest(name)
             if number == 0:
                 return 0, {}
-            content = self.rows.read(name, number)
-            if content is not None:  # None: replaced between the two questions
+            if content is not None:
                 value = json.loads(content)
                 return number, value if isinstance(value, dict) else {}
         raise DriverError(f"The note {name} changes faster than it can be read.")
 
     def _append(self, name: str, number: int, value: Mapping[str, Any]) -> bool:
         """Make *value* follow number *number*; False when something else did before."""
-        if not self.rows.make(name, number + 1, encode(value)):
+        numbers = self.rows.make(name, number + 1, encode(value))
+        if numbers is None:
             return False
-        numbers = self.rows.numbers(name)
         if max(numbers, default=0) > number + 1:
             # What we read was old and its successors' numbers are used up: ours never held.
             self.rows.remove(name, number + 1)

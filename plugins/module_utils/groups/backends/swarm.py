@@ -73,23 +73,29 @@ class ConfigRows:
             whole = f"kiln-{digest(whole)[7:39]}"
         return f"{whole}.{number}"
 
-    def numbers(self, note: str) -> list[int]:
-        """Return the numbers that the document has."""
+    def _numbers(self, note: str) -> list[int]:
         wanted = (f"label={GROUP_LABEL}={self.group}", f"label={NOTE_LABEL}={note}")
         options = [word for one in wanted for word in ("--filter", one)]
         names = self.client("config", "ls", "--format", "{{.Name}}", *options).text.split()
         return [int(name.rpartition(".")[2]) for name in names]
 
-    def make(self, note: str, number: int, content: bytes) -> bool:
-        """Make the config, or return False when there is one."""
+    def latest(self, note: str) -> tuple[int, bytes | None]:
+        """Return the highest number that the document has, and the content of that config."""
+        number = max(self._numbers(note), default=0)
+        return number, self._read(note, number) if number else None
+
+    def make(self, note: str, number: int, content: bytes) -> list[int] | None:
+        """Make the config, and return all numbers; None when there is one."""
         marks = labels({GROUP_LABEL: self.group, NOTE_LABEL: note})
         name = self._name(note, number)
         done = self.client("config", "create", *marks, name, "-", stdin=content, check=False)
-        if done.status != 0 and b"AlreadyExists" not in done.stderr:
+        if done.status != 0:
+            if b"AlreadyExists" in done.stderr:
+                return None
             raise self.client.failed(f"docker config create {name}", done)
-        return done.status == 0
+        return self._numbers(note)
 
-    def read(self, note: str, number: int) -> bytes | None:
+    def _read(self, note: str, number: int) -> bytes | None:
         """Return the content of a config, None when it is gone."""
         name = self._name(note, number)
         form = ("--format", "{{json .Spec.Data}}")

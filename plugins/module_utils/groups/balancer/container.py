@@ -10,7 +10,7 @@ import io
 import secrets
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -35,6 +35,8 @@ while read -r mark size commands; do
     status=0
     if [ "$size" = - ]; then
         said=$("$0" ask "$commands" 2>&1 >&3) || status=$?
+    elif [ "$size" = + ]; then
+        said=$(cat "$commands" 2>&1 >&3) || status=$?
     else
         said=$(head -c "$size" | "$0" write "$commands" 2>&1 >&3) || status=$?
     fi
@@ -48,9 +50,9 @@ def asking(program: str = _PROGRAM) -> list[str]:
     """Return the command that has *program* asked as often as a line comes in.
 
     A line is ``MARK SIZE COMMANDS``. The size says that so many bytes for the program's input
-    follow, and is - when it has none. After each answer comes the line ``MARK STATUS``; before
-    that, when the program fails, what it said of it. The engine takes longer to start one
-    program in a container than this to answer ten questions.
+    follow, and is - when it has none; with + the commands are a file that is wanted. After each
+    answer comes the line ``MARK STATUS``; before that, when it failed, what was said of it. The
+    engine takes longer to start one program in a container than this to answer ten questions.
     """
     return ["/bin/sh", "-c", _LOOP, program]
 
@@ -111,8 +113,9 @@ class Balancer:
         if not found or not found[0]["State"]["Running"]:
             self.client("start", self.name)
             self._wait_for_answer()
-        self._refuse_other_ports()
-        text = self.client("exec", self.name, "cat", f"{_STATE}/group.cfg").text
+            found = self.client.inspect("container", [self.name])
+        self._refuse_other_ports(found[0]["HostConfig"]["PortBindings"] or {})
+        text = self._tell(f"{_STATE}/group.cfg", b"+")
         wanted = self.balance.slots
         self.states()
         has = self.balance.slots
@@ -141,7 +144,8 @@ class Balancer:
 
     def write(self, commands: Sequence[str] = ()) -> None:
         """Keep :attr:`balance` for a restart, then have *commands* done at once."""
-        refuse_errors(self._tell("; ".join(commands), render(self.balance).encode()))
+        text = render(self.balance).encode()
+        refuse_errors(self._tell("; ".join(commands), str(len(text)).encode(), text))
 
     def states(self) -> list[SlotState]:
         """Return the state of each slot, and take it for :attr:`balance`."""
@@ -161,21 +165,21 @@ class Balancer:
             self._asked = None
 
     def _ask(self, command: str) -> str:
-        return self._tell(command, None)
+        return self._tell(command, b"-")
 
-    def _tell(self, commands: str, text: bytes | None) -> str:
-        """Have the program of the image ask *commands*, after it kept *text* if there is one."""
+    def _tell(self, commands: str, size: bytes, text: bytes = b"") -> str:
+        """Return what :func:`asking` answers; begin it when that was not done, or it ended."""
         with self._turn:
             known = self._asked is not None
             try:
-                status, said = self._converse(commands, text)
+                status, said = self._converse(commands, size, text)
             except Ended as error:
                 self.close()
                 if not known:
                     raise self._unable("does not answer", str(error)) from error
                 # The container was started again, say. All that is said may be said again.
                 try:
-                    status, said = self._converse(commands, text)
+                    status, said = self._converse(commands, size, text)
                 except Ended as again:
                     self.close()
                     raise self._unable("does not answer", str(again)) from again
@@ -186,12 +190,11 @@ class Balancer:
                 raise self._unable("did not do what it was told", last)
         return said
 
-    def _converse(self, commands: str, text: bytes | None) -> tuple[int, str]:
+    def _converse(self, commands: str, size: bytes, text: bytes) -> tuple[int, str]:
         if self._asked is None:
             self._asked = self.client.converse("exec", "--interactive", self.name, *asking())
         mark = secrets.token_hex(8).encode()
-        size = b"-" if text is None else str(len(text)).encode()
-        question = b" ".join((mark, size, commands.encode())) + b"\n" + (text or b"")
+        question = b" ".join((mark, size, commands.encode())) + b"\n" + text
         said, status = self._asked.ask(question, mark, LIMIT)
         return int(status), said.decode("utf-8", "replace").rstrip("\n")
 
@@ -225,9 +228,8 @@ class Balancer:
     def _published(self) -> set[int]:
         return {service.published for service in self.balance.services}
 
-    def _refuse_other_ports(self) -> None:
-        host = self.client.inspect("container", [self.name])[0]["HostConfig"]
-        has = {int(key.partition("/")[0]) for key in host["PortBindings"] or {}}
+    def _refuse_other_ports(self, bindings: Iterable[str]) -> None:
+        has = {int(key.partition("/")[0]) for key in bindings}
         if has != self._published():
             listed = ", ".join(map(str, sorted(has))) or "none"
             raise DriverError(

@@ -25,17 +25,20 @@ class Memory:
     objects: dict[tuple[str, int], bytes] = field(default_factory=dict)
     between: list[Callable[[], None]] = field(default_factory=list)
 
-    def numbers(self, note: str) -> list[int]:
+    def _numbers(self, note: str) -> list[int]:
         found = [number for name, number in self.objects if name == note]
         if self.between:
             self.between.pop(0)()
         return found
 
-    def make(self, note: str, number: int, content: bytes) -> bool:
-        return self.objects.setdefault((note, number), content) is content
+    def latest(self, note: str) -> tuple[int, bytes | None]:
+        number = max(self._numbers(note), default=0)
+        return number, self.objects.get((note, number))
 
-    def read(self, note: str, number: int) -> bytes | None:
-        return self.objects.get((note, number))
+    def make(self, note: str, number: int, content: bytes) -> list[int] | None:
+        if self.objects.setdefault((note, number), content) is not content:
+            return None
+        return self._numbers(note)
 
     def remove(self, note: str, number: int) -> None:
         self.objects.pop((note, number), None)
