@@ -17,6 +17,7 @@ import contextlib
 import ipaddress
 import json
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,7 +48,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 RATIO = 1.2
 SIZE = 6
 BATCH = 2
-CONNECTIONS = 4
+CONNECTIONS = 32
+PAUSES = Path(__file__).with_name("pause.lua")
 PORT = 28090
 TURN = 2
 """Rotations of one side before the other's turn."""
@@ -78,11 +80,16 @@ backend tasks
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One rotation under load: seconds, requests that were answered and those that were lost."""
+    """One rotation under load.
+
+    :param lost: requests that were not answered, or with an error.
+    :param most: containers of the side that ran at one moment.
+    """
 
     seconds: float
     requests: int
     lost: int
+    most: int
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -119,8 +126,8 @@ def main(arguments: Sequence[str]) -> int:
             "",
             *compare([times], "kiln", "docker service update"),
             "",
-            "| requests meanwhile | answered | lost | lost in each round |",
-            "|---|---|---|---|",
+            "| meanwhile | requests answered | lost | lost in each round | most containers |",
+            "|---|---|---|---|---|",
             _requests("kiln", ours),
             _requests("docker service update", theirs),
             "",
@@ -136,7 +143,8 @@ def main(arguments: Sequence[str]) -> int:
 def _requests(side: str, rounds: Sequence[Round]) -> str:
     each = ", ".join(str(one.lost) for one in rounds)
     answered = sum(one.requests for one in rounds)
-    return f"| {side} | {answered:,} | {sum(one.lost for one in rounds)} | {each} |"
+    lost, most = sum(one.lost for one in rounds), max(one.most for one in rounds)
+    return f"| {side} | {answered:,} | {lost} | {each} | {most} |"
 
 
 @contextlib.contextmanager
@@ -178,7 +186,10 @@ def _measure(
 def _ours(
     balancer: str, images: dict[str, str], folder: Path, releases: Sequence[str]
 ) -> list[Round]:
-    policy = Policy(max_surge=Amount(BATCH), batch=Amount(BATCH), start_timeout=60.0)
+    # As with Swarm the next ones start while those end that were replaced last.
+    policy = Policy(
+        max_surge=Amount(2 * BATCH), batch=Amount(BATCH), start_timeout=60.0, min_ready=0.0
+    )
     group = Group(
         "docker",
         f"bench{uuid.uuid4().hex[:6]}",
@@ -193,7 +204,8 @@ def _ours(
     )
     try:
         _succeed(group, "v1")
-        return [_timed(group.url, partial(_succeed, group, release)) for release in releases]
+        label = f"io.kiln.group={group.name}"
+        return [_timed(group.url, label, partial(_succeed, group, one)) for one in releases]
     finally:
         remove(group)
 
@@ -204,18 +216,39 @@ def _theirs(
     url = f"http://127.0.0.1:{PORT}"
     with _service(balancer, images["v1"]) as service:
         wait_for("the service", partial(_answers, url), timeout=60)
-        return [_timed(url, partial(_update, service, images[one])) for one in releases]
+        label = f"com.docker.swarm.service.name={service}"
+        return [_timed(url, label, partial(_update, service, images[one])) for one in releases]
 
 
-def _timed(url: str, rotate: Callable[[], None]) -> Round:
-    with Load(url, slow=False, connections=CONNECTIONS) as load:
+def _timed(url: str, label: str, rotate: Callable[[], None]) -> Round:
+    load = Load(url, slow=False, connections=CONNECTIONS, script=PAUSES)
+    with load, _events(label) as events:
         time.sleep(1.0)
         start = time.perf_counter()
         rotate()
         seconds = time.perf_counter() - start
         # What a rotation leaves behind may show a moment later.
         time.sleep(1.0)
-    return Round(seconds, load.requests, load.failed)
+    now = most = SIZE
+    for event in events:
+        now += 1 if event == "start" else -1
+        most = max(most, now)
+    return Round(seconds, load.requests, load.failed, most)
+
+
+@contextlib.contextmanager
+def _events(label: str) -> Iterator[list[str]]:
+    """Give a list that holds, after the block, what began and ended of the containers."""
+    kinds = ["--filter", "event=start", "--filter", "event=die", "--filter", f"label={label}"]
+    told: list[str] = []
+    with subprocess.Popen(
+        ["docker", "events", *kinds, "--format", "{{.Action}}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield told
+        finally:
+            process.terminate()
+            told += process.communicate()[0].split()
 
 
 def _succeed(group: Group, release: str) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 _LAST = ("nice", "-n", "15")
 _REQUESTS = re.compile(r"(\d+) requests in")
@@ -70,17 +71,19 @@ class Load:
     """Two sorts of users for as long as the block lasts: many quick requests, and slow ones.
 
     Connections are kept open. wrk ends by SIGINT, and then tells what it counted.
+
+    :param script: for wrk, of the quick requests; without it each follows the answer before it.
     """
 
-    def __init__(self, url: str, *, slow: bool = True, connections: int = 12) -> None:
+    def __init__(
+        self, url: str, *, slow: bool = True, connections: int = 12, script: Path | None = None
+    ) -> None:
         # What the machine has left: a rotation is not to wait for its own users.
-        commands = [
-            [*_LAST, "wrk", "-t1", f"-c{connections}", "-d1h", "--timeout", "15s", f"{url}/"]
-        ]
+        wrk = [*_LAST, "wrk", "-t1", "-d1h", "--timeout", "15s"]
+        options = [] if script is None else ["-s", str(script)]
+        commands = [[*wrk, f"-c{connections}", *options, f"{url}/"]]
         if slow:
-            commands.append(
-                [*_LAST, "wrk", "-t1", "-c3", "-d1h", "--timeout", "15s", f"{url}/slow"]
-            )
+            commands.append([*wrk, "-c3", f"{url}/slow"])
         self._commands = commands
         self._running: list[subprocess.Popen[str]] = []
         self.counted: list[Counted] = []

@@ -37,6 +37,9 @@ while read -r mark size commands; do
         said=$("$0" ask "$commands" 2>&1 >&3) || status=$?
     elif [ "$size" = + ]; then
         said=$(cat "$commands" 2>&1 >&3) || status=$?
+    elif [ "${size#=}" != "$size" ]; then
+        said=$({ new=$(mktemp "$1.XXXXXX") && head -c "${size#=}" >"$new" && mv "$new" "$1" &&
+            "$0" ask "$commands"; } 2>&1 >&3) || status=$?
     else
         said=$(head -c "$size" | "$0" write "$commands" 2>&1 >&3) || status=$?
     fi
@@ -46,15 +49,17 @@ done
 """
 
 
-def asking(program: str = _PROGRAM) -> list[str]:
+def asking(program: str = _PROGRAM, path: str = f"{_STATE}/group.cfg") -> list[str]:
     """Return the command that has *program* asked as often as a line comes in.
 
     A line is ``MARK SIZE COMMANDS``. The size says that so many bytes for the program's input
-    follow, and is - when it has none; with + the commands are a file that is wanted. After each
-    answer comes the line ``MARK STATUS``; before that, when it failed, what was said of it. The
-    engine takes longer to start one program in a container than this to answer ten questions.
+    follow, and is - when it has none. With = before the size those bytes are put at *path*, and
+    then the commands asked, without HAProxy's look at the whole file, which takes the longest.
+    With + the commands are a file that is wanted. After each answer comes the line
+    ``MARK STATUS``; before that, when it failed, what was said of it. The engine takes longer to
+    start one program in a container than this to answer ten questions.
     """
-    return ["/bin/sh", "-c", _LOOP, program]
+    return ["/bin/sh", "-c", _LOOP, program, path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class Balancer:
         on its way in one. So it first ends connections after an answer, as HTTP has it.
         """
         before = self._process()
-        self.write()
+        self.write(looks=True)
         self._ask(CLOSE)
         self.clock.sleep(_CLOSING)
         self.client("kill", "--signal", "USR2", self.name)
@@ -142,10 +147,14 @@ class Balancer:
             clock=self.clock,
         )
 
-    def write(self, commands: Sequence[str] = ()) -> None:
-        """Keep :attr:`balance` for a restart, then have *commands* done at once."""
+    def write(self, commands: Sequence[str] = (), *, looks: bool = False) -> None:
+        """Keep :attr:`balance` for a restart, then have *commands* done at once.
+
+        :param looks: have HAProxy look at the file first, as its structure is another.
+        """
         text = render(self.balance).encode()
-        refuse_errors(self._tell("; ".join(commands), str(len(text)).encode(), text))
+        size = f"{'' if looks else '='}{len(text)}".encode()
+        refuse_errors(self._tell("; ".join(commands), size, text))
 
     def states(self) -> list[SlotState]:
         """Return the state of each slot, and take it for :attr:`balance`."""

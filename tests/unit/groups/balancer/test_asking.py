@@ -30,8 +30,10 @@ PROGRAM = """\
 #!/bin/sh
 echo "$$" >>"$(dirname "$0")/started"
 case "$1 $2" in
+"ask ") ;;
 "ask fail") echo "it said why" >&2; exit 3 ;;
 "ask end") kill -9 "$PPID" ;;
+"ask set"*) ;;
 "ask "*) echo "a note" >&2; echo "to $2"; echo "of two lines" ;;
 "write fail") echo "no file" >&2; exit 4 ;;
 "write "*) cat >"$(dirname "$0")/kept" ;;
@@ -55,7 +57,8 @@ class Nearby(Client):
     begun: list[Conversation] = field(default_factory=list)
 
     def converse(self, *arguments: str) -> Conversation:
-        self.begun.append(Conversation(asking(self.program)))
+        kept = str(Path(self.program).with_name("kept"))
+        self.begun.append(Conversation(asking(self.program, kept)))
         return self.begun[-1]
 
 
@@ -93,19 +96,23 @@ def test_one_program_answers_all_questions(balancer: Balancer) -> None:
     assert begun(balancer) == 1
 
 
-def test_what_is_to_be_kept_arrives_whole(balancer: Balancer, program: Path) -> None:
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_is_to_be_kept_arrives_whole(
+    balancer: Balancer, program: Path, *, looks: bool
+) -> None:
     balancer.balance = Balance("shop" * 50_000, ())
-    balancer.write(["set server a/b state drain"])
-    balancer.write()
+    balancer.write(["set server a/b state drain"], looks=looks)
+    balancer.write(looks=looks)
     assert (program.parent / "kept").read_text().count("shop") == 50_000
     assert begun(balancer) == 1
 
 
+@pytest.mark.parametrize(("looks", "why"), [(True, "no file"), (False, "it said why")])
 def test_a_failure_says_why_and_the_next_question_is_asked_of_a_new_program(
-    balancer: Balancer,
+    balancer: Balancer, why: str, *, looks: bool
 ) -> None:
-    with pytest.raises(DriverError, match=r"did not do what it was told: no file"):
-        balancer.write(["fail"])
+    with pytest.raises(DriverError, match=f"did not do what it was told: {why}"):
+        balancer.write(["fail"], looks=looks)
     balancer.write()
     assert begun(balancer) == 2
 
