@@ -95,7 +95,7 @@ set -eu
 pool=/run/kiln/apt/pool
 mine=/run/kiln/apt/$1
 find "$mine/archives" -maxdepth 1 -name '*.deb' | while read -r deb; do
-  kept="$pool/archives/$(basename "$deb")"
+  kept="$pool/archives/${deb##*/}"
   # Dated by when it was fetched. Of two bakes that fetched the same one, the first link stays.
   [ -e "$kept" ] || { touch "$deb"; ln "$deb" "$kept" 2> /dev/null || true; }
 done
