@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -86,6 +86,24 @@ class LocalArchive:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(index)
         self.sign(suite)
+
+    def snapshot(self, suite: str, debs: Iterable[Path], valid_until: str) -> None:
+        """Have *suite* hold the packages *debs*, with a release that is over at *valid_until*."""
+        stanzas = []
+        for deb in debs:
+            control = subprocess.run(
+                ["dpkg-deb", "--field", str(deb)], check=True, capture_output=True, text=True
+            ).stdout
+            target = self.folder / "pool" / f"{deb.name}.deb"
+            target.symlink_to(deb)
+            stanzas.append(
+                f"{control}Filename: pool/{target.name}\nSize: {deb.stat().st_size}\n"
+                f"SHA256: {deb.name}\n\n"
+            )
+        target = self.folder / "dists" / suite / "main/binary-amd64/Packages"
+        target.parent.mkdir(parents=True)
+        target.write_text("".join(stanzas))
+        self.sign(suite, f"Valid-Until: {valid_until}\n")
 
     def sign(self, suite: str, more: str = "") -> None:
         """Sign the index of *suite*; its release has the fields *more* too."""

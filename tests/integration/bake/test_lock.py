@@ -9,6 +9,7 @@ import ipaddress
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,7 +270,9 @@ def test_the_pool_gives_up_what_no_version_needs(locked: Locked) -> None:
     assert "kiln_pool_limit is much, which is no size." in failed.output
 
 
-def test_a_bootstrapped_base_is_made_again_without_its_mirror(team: Any) -> None:
+def test_a_bootstrapped_base_is_made_again_without_its_mirror(
+    team: Any, archive: LocalArchive
+) -> None:
     name = team.name()
     team.image(name, team.file_role())
     team.bake()
@@ -285,6 +288,31 @@ def test_a_bootstrapped_base_is_made_again_without_its_mirror(team: Any) -> None
     assert team.numbers(name) == ["1.0.1"]
     assert team.version(name)["index"] == first
     children(team, name)
+    packages = [team.home / "pool" / "sha256" / one["sha256"] for one in lock["base"]["packages"]]
+    archive.snapshot("bookworm", packages, "Sun, 18 Jan 2026 00:00:00 UTC")
+    # apt verifies as a user of its own, to whom pytest's folders are closed.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        of_a_snapshot(team, archive, Path(folder, "snapshot.gpg"))
+
+
+def of_a_snapshot(team: Any, archive: LocalArchive, keyring: Path) -> None:
+    """An archive of snapshots as the mirror: its release is over, which has to be allowed."""
+    keyring.write_bytes(archive.key)
+    base = {
+        "suite": "bookworm",
+        "variant": "minbase",
+        "mirror": archive.url,
+        "keyring": str(keyring),
+    }
+    name = team.name("snapshot")
+    team.image(name, team.file_role("late"), base={"debootstrap": base})
+    assert "is expired" in team.bake(ends=2).output
+    team.image(name, team.file_role("late"), base={"debootstrap": {**base, "expired": "accept"}})
+    team.bake()
+    sources = team.cat(name, "/etc/apt/sources.list")
+    assert "check-valid-until=no" in sources
+    assert archive.url in sources
 
 
 def children(team: Any, parent: str) -> None:
