@@ -53,9 +53,11 @@ class PublishAction(CatalogAction):
         disks = disks_of(shop.layout, stored_image(shop, version).index)
         disk = choose(disks, self.FORMATS, named=named)
         subject = Subject(version.image, version.number, version.index, disk, shop.layout)
+        tfvars = self._tfvars()
         steps = Steps(acts=not self._task.check_mode, say=self.say)
         done = self.publish(subject, steps, shop.home)
-        self._write_tfvars(steps, done.tfvars)
+        if tfvars is not None and done.tfvars:
+            write_tfvars(tfvars, done.tfvars, steps)
         result: dict[str, Any] = {
             "changed": bool(steps.taken),
             "image": version.image,
@@ -91,16 +93,21 @@ class PublishAction(CatalogAction):
             raise DriverError(f"The option {name} must be a mapping, not {value!r}.")
         return {str(key): str(one) for key, one in value.items()}
 
-    def _write_tfvars(self, steps: Steps, values: Mapping[str, Any]) -> None:
+    def _tfvars(self) -> Path | None:
         place = self.text("tfvars")
-        if place is None or not values:
-            return
+        if place is None:
+            return None
         path = Path(place).expanduser().absolute()
         if not path.name.endswith(".tfvars.json"):
             raise DriverError(f"The option tfvars names {path.name}, which is no .tfvars.json.")
-        content = canonical.encode(values) + b"\n"
-        if not path.is_file() or path.read_bytes() != content:
-            steps.take(f"Write {path}", lambda: write_whole(path, content))
+        return path
+
+
+def write_tfvars(path: Path, values: Mapping[str, Any], steps: Steps) -> None:
+    """Let the file at *path* tell Terraform *values*."""
+    content = canonical.encode(values) + b"\n"
+    if not path.is_file() or path.read_bytes() != content:
+        steps.take(f"Write {path}", lambda: write_whole(path, content))
 
 
 def variable_name(image: str) -> str:
