@@ -114,7 +114,8 @@ def aws_clients(profile: str | None, *, parallel: int) -> Clients:
     settings = Config(
         retries={"mode": "standard", "max_attempts": 8}, max_pool_connections=parallel
     )
-    session = boto3.Session(profile_name=profile) if profile else boto3.Session()
+    with said_by_aws():
+        session = boto3.Session(profile_name=profile) if profile else boto3.Session()
 
     @functools.cache  # to make one takes a good part of a second
     def client(service: str, region: str) -> Any:
@@ -127,7 +128,8 @@ def default_region(profile: str | None) -> str | None:
     """Return the region that the user's settings of AWS name."""
     with library("boto3", place="AWS"):
         import boto3
-    session = boto3.Session(profile_name=profile) if profile else boto3.Session()
+    with said_by_aws():
+        session = boto3.Session(profile_name=profile) if profile else boto3.Session()
     # That which all other SDKs of AWS look at, boto3 does not.
     region: str | None = session.region_name or os.environ.get("AWS_REGION")
     return region

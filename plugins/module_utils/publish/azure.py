@@ -88,7 +88,12 @@ def azure_clients(
         from azure.storage.blob import BlobServiceClient
     credential = DefaultAzureCredential()
     if connection_string:
-        service = BlobServiceClient.from_connection_string(connection_string)
+        try:
+            service = BlobServiceClient.from_connection_string(connection_string)
+        except ValueError as error:
+            raise DriverError(
+                "AZURE_STORAGE_CONNECTION_STRING is no connection string of a storage account."
+            ) from error
     else:
         service = BlobServiceClient(account_url(account), credential=credential)
     options: dict[str, Any] = {}

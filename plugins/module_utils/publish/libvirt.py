@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ..core.files import LockBusy, locked
 from .steps import Steps
 from .subject import Subject, verified_file
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _QUICK = 60.0  # seconds for what moves no content
 
 
@@ -105,7 +107,7 @@ class LibvirtPublication:
             ) from error
 
     def _check(self) -> None:
-        if not self.name or "/" in self.name or self.name.startswith((".", "-")):
+        if _NAME.fullmatch(self.name) is None:
             raise DriverError(f"The option name is {self.name!r}, which cannot name a volume.")
 
     def _run(self) -> str:

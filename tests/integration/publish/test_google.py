@@ -20,6 +20,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.publish.google impo
     Google,
     GooglePublication,
     GoogleWish,
+    google_clients,
     image_name,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.publish.steps import Steps
@@ -219,6 +220,13 @@ def test_what_google_refuses_is_said(google: FakeGoogle, clients: Google, disk: 
 
     with pytest.raises(DriverError, match=r"Google refused: .*Required compute\.images\.get"):
         publish(disk, clients)
+
+
+def test_missing_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+
+    with pytest.raises(DriverError, match=r"Google cannot be asked: File /nowhere/key\.json was"):
+        google_clients(project=PROJECT, bucket=BUCKET)
 
 
 def test_a_google_that_does_not_answer_is_said(disk: Subject) -> None:

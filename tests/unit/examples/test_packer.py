@@ -14,6 +14,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact import store_disk
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.files import (
+    plan_files,
+    write_files,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "examples" / "packer"
@@ -60,6 +66,22 @@ def test_packer_refuses_the_template_when_something_is_wrong_with_it(copy: Path)
     done = packer(copy, "validate", "image.pkr.hcl")
     assert done.returncode != 0
     assert "ssh_patience" in done.stdout
+
+
+def test_packer_starts_from_a_disk_of_ours_by_the_list_of_checksums(copy: Path) -> None:
+    layout = Layout(copy / "store")
+    layout.ensure()
+    disk = store_disk(layout, [b"disk"], form="qcow2", name="web-vm", size=4, root_hash="")
+    (file,) = plan_files([disk], copy / "disks", name="web-vm", version="1.0.3")
+    write_files(layout, [file], copy / "disks")
+    checksum = f"disk_checksum=file:{copy / 'disks' / 'SHA256SUMS'}"
+
+    taken = packer(copy, "validate", "-var", f"disk={file.path}", "-var", checksum, "image.pkr.hcl")
+    unlisted = copy / "disks" / "web-vm_1.0.4.qcow2"
+    other = packer(copy, "validate", "-var", f"disk={unlisted}", "-var", checksum, "image.pkr.hcl")
+
+    assert taken.returncode == 0, taken.stdout + taken.stderr
+    assert "no checksum found" in other.stdout
 
 
 def test_its_files_are_in_packer_s_own_format(copy: Path) -> None:

@@ -28,7 +28,7 @@ ACTIONS = {
     "google": disk_publish_google.ActionModule,
     "libvirt": disk_publish_libvirt.ActionModule,
 }
-AZURE = {"subscription": "s", "resource_group": "images", "location": "x"}
+AZURE: dict[str, Any] = {"subscription": "s", "resource_group": "images", "location": "x"}
 
 # Keeps volumes as files of a folder, whose name it takes for the address.
 VIRSH = """\
@@ -70,6 +70,7 @@ def step(place: str, home: Path, *, looks: bool = False, **options: Any) -> dict
         ("aws", {"region": "eu-west-1", "deprecate_after": 0}, "whole number of days from 1"),
         ("aws", {"region": "eu-west-1", "tags": "team"}, "option tags must be a mapping"),
         ("aws", {"region": "eu-west-1", "tpm": "perhaps"}, "option tpm must be true or false"),
+        ("aws", {"profile": "nobody"}, r"AWS cannot be asked: .*\(nobody\) could not be found"),
         ("azure", {}, "No subscription of Azure is named"),
         ("azure", {"subscription": "s"}, "option resource_group is not given.*kiln_azure_res"),
         ("azure", AZURE, "No storage account of Azure is named"),
@@ -111,6 +112,15 @@ def test_a_library_that_is_not_installed_is_named(
         step(place, home, **options)
 
 
+def test_a_connection_string_that_is_none_is_said_without_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountKey")
+
+    with pytest.raises(DriverError, match=r"^AZURE_STORAGE_CONNECTION_STRING is no connection"):
+        step("azure", home, **AZURE)
+
+
 def test_virsh_that_is_not_installed_is_named(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +146,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_check_mode_lists_the_steps_and_takes_none(home: Path, pool: Path, tmp_path: Path) -> None:
     tfvars = tmp_path / "images.auto.tfvars.json"
-    options = {"uri": str(pool), "tfvars": str(tfvars)}
+    options: dict[str, Any] = {"uri": str(pool), "tfvars": str(tfvars)}
 
     looked = step("libvirt", home, looks=True, **options)
 
