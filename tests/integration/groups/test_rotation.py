@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,14 @@ only_docker = pytest.mark.parametrize("group", ["docker"], indirect=True)
 """What is the engine's or the balancer's matter is the same on the other backend."""
 
 answered: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _told(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Have the report of a run hold how many requests were answered in each test."""
+    before = len(answered)
+    yield
+    record_property("requests", sum(answered[before:]))
 
 
 def tally(load: Load) -> None:
