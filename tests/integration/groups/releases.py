@@ -57,7 +57,7 @@ def vary(image: str, name: str, change: str, program: str | None) -> None:
     (config,) = json.loads(docker("image", "inspect", image))
     entry = ["/bin/bash", "-c", program] if program else config["Config"]["Entrypoint"]
     docker(
-        *("run", "--name", container, "--user", "0", "--no-healthcheck"),
+        *("run", "--name", container, "--user", "0"),
         *("--entrypoint", "/bin/sh", image, "-c", change),
     )
     docker(

@@ -21,7 +21,14 @@ from ..definition_model import GroupDefinition, Secret
 from ..model import Fault, Finding, Release, Start
 from .client import GROUP_LABEL, LIMIT, Client, labels, only_absent
 from .docker_options import DockerOptions
-from .instances import VALUES_LABEL, Address, container_name, create_options, volume_name
+from .instances import (
+    VALUES_LABEL,
+    Address,
+    container_name,
+    create_options,
+    has_check,
+    volume_name,
+)
 from .values import Resolve, environment
 
 SECRETS_LABEL = "io.kiln.secrets"
@@ -68,7 +75,7 @@ class Containers:
             return [Finding(Fault.PLATFORM, message)]
         found = []
         wants_check = any(check.kind == "engine" for check in self.definition.health)
-        if wants_check and not (image[0].get("Config") or {}).get("Healthcheck"):
+        if wants_check and not has_check(image[0]):
             message = f"{release.reference} has no HEALTHCHECK, which the group's health rests on"
             found.append(Finding(Fault.RELEASE, message))
         memory = self.definition.resources.memory

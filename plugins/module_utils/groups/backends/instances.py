@@ -162,6 +162,12 @@ def health_options(checks: Sequence[HealthCheck]) -> list[str]:
     return ["--no-healthcheck"]
 
 
+def has_check(image: Mapping[str, Any]) -> bool:
+    """Say whether an image, as it was inspected, has a HEALTHCHECK, which may also say NONE."""
+    check = (image.get("Config") or {}).get("Healthcheck") or {}
+    return str((check.get("Test") or ["NONE"])[0]) != "NONE"
+
+
 def refuse_impossible(definition: GroupDefinition) -> None:
     """Raise DriverError, with the line, for checks that a container engine cannot do."""
     kinds = {check.kind for check in definition.health}

@@ -40,7 +40,13 @@ from ..model import (
 from .client import GROUP_LABEL, LIMIT, Client, labels, only_absent
 from .docker_options import DockerOptions
 from .ground import Ground
-from .instances import PORTS_LABEL, VALUES_LABEL, container_name, refuse_impossible
+from .instances import (
+    PORTS_LABEL,
+    VALUES_LABEL,
+    container_name,
+    has_check,
+    refuse_impossible,
+)
 from .ledger import NOTE_LABEL
 from .network import Network, ensure_network, find_network, free_port
 from .services import (
@@ -163,9 +169,9 @@ class SwarmBackend(Ground):
         if not image:
             message = f"The manager has no image {release.reference}, so nothing is known of it."
             found.append(Finding(Fault.PLATFORM, message))
-        elif any(one.kind == "engine" for one in self.definition.health) and not (
-            image[0].get("Config") or {}
-        ).get("Healthcheck"):
+        elif any(one.kind == "engine" for one in self.definition.health) and not has_check(
+            image[0]
+        ):
             message = f"{release.reference} has no HEALTHCHECK, which the group's health rests on."
             found.append(Finding(Fault.RELEASE, message))
         strict = any("no-new-privileges" in str(one) for one in facts.get("SecurityOptions") or ())

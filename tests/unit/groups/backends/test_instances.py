@@ -14,6 +14,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import 
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.instances import (
     Address,
     create_options,
+    has_check,
     instance_of,
     refuse_impossible,
 )
@@ -203,3 +204,17 @@ def test_what_went_wrong_is_told() -> None:
     assert failing.detail == "health check: no"
     killed = instance_of(inspected(OOMKilled=True, Running=False, Status="exited"), (ENGINE,))
     assert "more memory" in killed.detail
+
+
+@pytest.mark.parametrize(
+    ("config", "has"),
+    [
+        ({"Healthcheck": {"Test": ["CMD", "check"]}}, True),
+        ({"Healthcheck": {"Test": ["NONE"]}}, False),
+        ({"Healthcheck": {"Interval": 5}}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_an_image_whose_check_is_none_has_no_check(config: object, *, has: bool) -> None:
+    assert has_check({"Config": config}) is has
