@@ -26,6 +26,10 @@ READY = re.compile(r"^kiln-ready: (.*?)\s*$", re.MULTILINE)
 ALL_UNITS = "all units"
 SHUTDOWN_SECONDS = 300
 
+# One processor: of two, one waits for locks that the other holds while that one waits for the host.
+# Pages are found in four steps instead of five.
+_TRANSLATED = ["-cpu", "max,la57=off", "-smp", "1"]
+_NATIVE = ["-cpu", "host", "-smp", "2"]
 _FIRMWARE = "/usr/share/OVMF"
 _CONTROL = "/tmp/qmp"
 _SCREEN = "/tmp/screen.png"
@@ -79,7 +83,7 @@ class MachineSpec:
     def command(self) -> list[str]:
         """The command line of QEMU."""
         argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", self.accelerator]
-        argv += ["-cpu", "max" if self.accelerator == "tcg" else "host", "-smp", "2"]
+        argv += _TRANSLATED if self.accelerator == "tcg" else _NATIVE
         argv += ["-m", str(self.memory), "-nodefaults", "-no-user-config", "-no-reboot"]
         argv += ["-display", "none", "-vga", "std", "-serial", "stdio"]
         argv += ["-qmp", f"unix:{_CONTROL},server=on,wait=off", "-device", "virtio-rng-pci"]
