@@ -16,6 +16,7 @@ from ansible_collections.kiln.immutable.tests.integration.groups.group import (
     Group,
     free_port,
 )
+from ansible_collections.kiln.immutable.tests.integration.groups.nodes import Node, second_node
 from ansible_collections.kiln.immutable.tests.integration.groups.releases import (
     bake,
     docker,
@@ -23,6 +24,7 @@ from ansible_collections.kiln.immutable.tests.integration.groups.releases import
     vary,
 )
 
+GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 NGINX = '/usr/sbin/nginx -e stderr -g "daemon off;"'
 QUIT = "trap 'kill -QUIT $child' QUIT TERM"
 
@@ -62,13 +64,22 @@ def images(checkout: Path) -> Iterator[Images]:
 
 @pytest.fixture(scope="session")
 def _swarm() -> Iterator[None]:
-    """Have a Swarm of this one engine, unless there is one."""
+    """Have a Swarm of this one engine, unless there is one; others on this machine may join."""
     state = docker("info", "--format", "{{.Swarm.LocalNodeState}}")
     if state != "active":
-        docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+        address = docker("network", "inspect", "bridge", "--format", GATEWAY)
+        docker("swarm", "init", "--advertise-addr", address, "--listen-addr", f"{address}:2377")
     yield
     if state != "active":
         docker("swarm", "leave", "--force")
+
+
+@pytest.fixture(scope="session")
+def node(images: Images) -> Iterator[Node]:
+    """Return a second machine that has the two good releases."""
+    with second_node() as made:
+        made.load([images.releases["v1"], images.releases["v2"]])
+        yield made
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -66,6 +66,7 @@ class Group:
     stop_timeout: float = 2.0
     health: tuple[HealthCheck, ...] = (HTTP,)
     hosts: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()
     volumes: tuple[Volume, ...] = ()
 
@@ -81,7 +82,9 @@ class Group:
             name=self.name,
             image=ImageChoice("group-app", version="1"),
             size=self.size,
-            backend=BackendChoice(self.kind, self.hosts, {"balancer": self.balancer}),
+            backend=BackendChoice(
+                self.kind, self.hosts, {"balancer": self.balancer, "addresses": self.addresses}
+            ),
             ports=(GroupPort(8080, self.port),),
             health=self.health,
             hardening=Hardening(no_new_privileges=self.kind != "swarm"),

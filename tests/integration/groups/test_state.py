@@ -1,12 +1,10 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What outlives an instance, what it is given in memory, and a group on several engines."""
+"""What outlives an instance, and what it is given in memory."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -22,19 +20,9 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.definition_m
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.engine import Rotation
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Ending
 from ansible_collections.kiln.immutable.tests.integration.groups.group import Group
-from ansible_collections.kiln.immutable.tests.integration.groups.load import Load
-from ansible_collections.kiln.immutable.tests.integration.groups.releases import docker, remove
+from ansible_collections.kiln.immutable.tests.integration.groups.releases import docker
 
 only_docker = pytest.mark.parametrize("group", ["docker"], indirect=True)
-
-
-@pytest.fixture
-def second(group: Group) -> Iterator[Group]:
-    """Return another group than the module's, on two addresses of the one engine."""
-    hosts = ("unix:///var/run/docker.sock", "unix:///run/docker.sock")
-    made = replace(group, name=f"g{uuid.uuid4().hex[:8]}", port=group.port + 800, hosts=hosts)
-    yield made
-    remove(made)
 
 
 @only_docker
@@ -74,15 +62,3 @@ def test_an_exclusive_volume_and_secrets_are_handed_over(
     kept = docker("volume", "ls", "--quiet", "--filter", f"name={group.name}").split()
     assert f"kiln-{group.name}-data-0" in kept
     assert not any(name.startswith(f"{first}-secrets") for name in kept)
-
-
-@only_docker
-def test_several_engines_are_one_group(second: Group) -> None:
-    assert second.rotate("v1").ending is Ending.ROTATED
-    backend = second.backend()
-    assert {one.host for one in backend.observe().instances} == set(second.hosts)
-    backend.close()
-    with Load(second.url, slow=False) as load:
-        assert second.rotate("v2").ending is Ending.ROTATED
-    assert second.versions() == ["v2", "v2"]
-    assert load.failed == 0, [one.said for one in load.counted]
