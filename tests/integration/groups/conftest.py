@@ -77,7 +77,7 @@ def _swarm() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def node(images: Images) -> Iterator[Node]:
     """Return a second machine that has the two good releases."""
-    with second_node() as made:
+    with second_node(docker("network", "inspect", "bridge", "--format", GATEWAY)) as made:
         made.load([images.releases["v1"], images.releases["v2"]])
         yield made
 

@@ -47,8 +47,12 @@ class Node:
 
 
 @contextlib.contextmanager
-def second_node() -> Iterator[Node]:
-    """Start the second machine; nothing of it is left afterwards."""
+def second_node(reaches: str) -> Iterator[Node]:
+    """Start the second machine; nothing of it is left afterwards.
+
+    :param reaches: the address of the first machine that it gets to, besides the cable's end. What
+        it asks of the world, a registry for one, is refused at once.
+    """
     name = f"kiln-{uuid.uuid4().hex[:6]}"
     folder = Path(tempfile.mkdtemp(prefix="kiln-node-", dir="/var/lib"))
     node = Node(name, ITS, f"unix://{folder}/engine.sock")
@@ -61,7 +65,7 @@ def second_node() -> Iterator[Node]:
             ("address", "add", f"{ITS}/30", "dev", "eth0"),
             ("link", "set", "eth0", "up"),
             ("link", "set", "lo", "up"),
-            ("route", "add", "default", "via", OURS),
+            ("route", "add", reaches, "via", OURS),
         ):
             _run("ip", "-netns", name, *words)
         with _engine(node, folder):
@@ -77,7 +81,9 @@ def _engine(node: Node, folder: Path) -> Iterator[None]:
     engine = [
         *("dockerd", "--host", node.engine, "--data-root", str(folder / "data")),
         *("--exec-root", str(folder / "run"), "--pidfile", str(folder / "pid")),
-        *("--bip", "10.213.8.1/24", "--log-level", "error"),
+        # Other networks than the first engine's, which it is to reach.
+        *("--bip", "10.213.8.1/24", "--default-address-pool", "base=10.214.0.0/16,size=24"),
+        *("--log-level", "error"),
     ]
     # ip-netns(8) would hide the control groups; a host name is what Swarm tells nodes apart by.
     inside = ["nsenter", f"--net=/run/netns/{node.name}", "unshare", "--uts", "sh", "-c"]

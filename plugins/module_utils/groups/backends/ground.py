@@ -21,7 +21,7 @@ from .client import Client
 from .docker_options import DockerOptions
 from .hook import run_hook
 from .ledger import Ledger, Rows
-from .values import Once, References, Resolve, marks
+from .values import Once, References, Resolve, marks, referred
 
 _SPARE_SLOTS = 2
 KEY = "key"
@@ -62,6 +62,8 @@ class Ground:
 
     def values(self) -> str:
         """Keyed digests of the values that the definition refers to."""
+        if not referred(self.definition):
+            return ""
         if not self._key:
             self._key = bytes.fromhex(str(self.ledger.read_note(KEY).get("key", "")))
         # Nothing was started yet under a key that nobody has kept: another one will do.

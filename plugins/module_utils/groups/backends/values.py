@@ -78,18 +78,22 @@ class Once:
         return self._known[reference]
 
 
+def referred(definition: GroupDefinition) -> dict[str, Reference]:
+    """Return what gives instances values by reference: ``secret:NAME`` or ``variable:NAME``."""
+    variables = {f"variable:{one.name}": one.reference for one in definition.environment}
+    return {
+        **{f"secret:{one.name}": one.reference for one in definition.secrets},
+        **{name: reference for name, reference in variables.items() if reference is not None},
+    }
+
+
 def marks(definition: GroupDefinition, resolve: Resolve, key: bytes) -> str:
     """Return ``key=NAME secret:NAME=DIGEST variable:NAME=DIGEST ...`` of all values that instances
     are given by reference, empty without any. The digests are keyed ones (RFC 2104).
     """
-    found = {
-        **{f"secret:{one.name}": one.reference for one in definition.secrets},
-        **{f"variable:{one.name}": one.reference for one in definition.environment},
-    }
     words = [
         f"{name}={hmac.digest(key, name.encode() + bytes(1) + resolve(reference), 'sha256').hex()}"
-        for name, reference in sorted(found.items())
-        if reference is not None
+        for name, reference in sorted(referred(definition).items())
     ]
     called = hmac.digest(key, b"the key itself", "sha256").hex()[:16]
     return " ".join([f"key={called}", *words]) if words else ""
