@@ -358,10 +358,12 @@ class SwarmBackend(Ground):
         if self._update(instance, ["--replicas", "0"]):
 
             def ended() -> bool | None:
-                form = ("--format", "{{.CurrentState}}", "--no-trunc")
+                form = ("--format", "{{.CurrentState}} {{.DesiredState}}", "--no-trunc")
                 said = self.client("service", "ps", *form, name, check=False).text.lower()
                 live = ("running", "starting", "preparing", "ready", "assigned", "accepted")
-                return None if any(word in said for word in live) else True
+                # A manager whose service is removed just when it clears a task of it away dies of
+                # that (SetServiceTasksRemove in swarmkit), and the whole engine with it.
+                return None if any(word in said for word in (*live, "remove")) else True
 
             limit = self.definition.stop_timeout + LIMIT
             wait_for(f"{name} to end", ended, timeout=limit, clock=self._clock)
