@@ -54,7 +54,7 @@ class Shop:
             "ports": [{"container": 8080, "published": self.group.port}],
             "environment": {"MODE": "first"},
             "health": [health],
-            "policy": {"max_surge": 2, "min_ready": "0s", "start_timeout": "5s"},
+            "policy": {"max_surge": 2, "min_ready": "0s", "start_timeout": "30s"},
             "stop_timeout": "2s",
         }
         self.path.write_text(yaml.safe_dump({**values, **changes}, sort_keys=False))
@@ -152,7 +152,7 @@ def serve_first(shop: Shop) -> None:
 
 def test_the_way_back_from_a_bad_version_has_the_settings_of_then(shop: Shop) -> None:
     serve_first(shop)
-    policy = {"max_surge": 0, "max_unavailable": 1, "min_ready": "0s", "start_timeout": "4s"}
+    policy = {"max_surge": 0, "max_unavailable": 1, "min_ready": "0s", "start_timeout": "8s"}
     shop.write(environment={"MODE": "second"}, policy=policy)
     said = shop.play("rotate", ends=2, kiln_version=SICK)
     assert f"was rolled back to {shop.image} {FIRST}, which serves with 2 instances" in said

@@ -183,7 +183,7 @@ def test_both_colours_run_until_the_gate_says_which(group: Group, tmp_path: Path
         group,
         strategy=Strategy.BLUE_GREEN,
         max_surge=Amount(100, percent=True),
-        gates=(Gate("smoke", "command", timeout=0.5, interval=0.2, command=test),),
+        gates=(Gate("smoke", "command", timeout=3.0, interval=0.5, command=test),),
     )
     with Load(group.url, slow=False) as load:
         refused = coloured.rotate(new)
@@ -214,7 +214,7 @@ def test_a_rotation_that_is_aborted_goes_back_and_one_that_pauses_goes_on(
 ) -> None:
     old, new = present(group), another(group)
     ready = tmp_path / "ready"
-    gate = Gate("go", "command", timeout=0.5, interval=0.2, command=("test", "-e", str(ready)))
+    gate = Gate("go", "command", timeout=3.0, interval=0.5, command=("test", "-e", str(ready)))
     asking = with_policy(group, gates=(Gate("go", "approval", "end"),), max_surge=Amount(1))
     thread, results = meanwhile(asking, new)
     terminal = Terminal(asking)
