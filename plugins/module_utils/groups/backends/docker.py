@@ -71,7 +71,7 @@ class DockerBackend(Ground):
     ) -> None:
         refuse_impossible(definition)
         self._hosts = definition.backend.hosts or ("",)
-        self._clients = {host: Client(host, runner) for host in self._hosts}
+        self._clients = {host: Client.at(host, runner) for host in self._hosts}
         first = self._clients[self._hosts[0]]
         super().__init__(
             definition,
@@ -96,6 +96,8 @@ class DockerBackend(Ground):
         """Let go of the threads and of the balancer."""
         super().close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        for client in self._clients.values():
+            client.close()
 
     # Before a rotation
 

@@ -24,7 +24,7 @@ from ...core.canonical import encode
 from ...core.errors import DriverError
 from ..backend import LockHeld
 from ..model import Lock
-from .client import GROUP_LABEL, Client, labels
+from .client import GROUP_LABEL, Client
 
 NOTE_LABEL = "io.kiln.note"
 LARGEST = 256 << 10
@@ -67,16 +67,9 @@ class VolumeRows:
 
     def _marks(self, note: str) -> dict[int, dict[str, str]]:
         """Return the labels of each object of a document, by number."""
-        wanted = (f"label={GROUP_LABEL}={self.group}", f"label={NOTE_LABEL}={note}")
-        options = [word for one in wanted for word in ("--filter", one)]
-        form = ("--format", "{{.Name}} {{.Labels}}")
-        found = {}
-        for line in self.client("volume", "ls", *form, *options).text.splitlines():
-            name, _space, marks = line.partition(" ")
-            # What is written here has no comma in it: names, and base64.
-            pairs = (one.partition("=") for one in marks.split(","))
-            found[int(name.rpartition(".")[2])] = {key: value for key, _sign, value in pairs}
-        return found
+        # What is written here has no comma in it: names, and base64.
+        found = self.client.volumes(f"{GROUP_LABEL}={self.group}", f"{NOTE_LABEL}={note}")
+        return {int(name.rpartition(".")[2]): marks for name, marks in found.items()}
 
     def latest(self, note: str) -> tuple[int, bytes | None]:
         found = self._marks(note)
@@ -95,12 +88,12 @@ class VolumeRows:
         marks |= {GROUP_LABEL: self.group, NOTE_LABEL: note, _WRITER: writer}
         # The engine answers the same whether it made the volume or had it: only the labels,
         # which are the first writer's, tell.
-        self.client("volume", "create", *labels(marks), name)
+        self.client.create_volume(name, marks)
         found = self._marks(note)
         return list(found) if found.get(number, {}).get(_WRITER) == writer else None
 
     def remove(self, note: str, number: int) -> None:
-        self.client("volume", "rm", "--force", self._name(note, number))
+        self.client.remove_volume(self._name(note, number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ class SwarmBackend(Ground):
         options = DockerOptions.of(definition)
         refuse_unkept(definition, options.volume_driver)
         hosts = definition.backend.hosts or ("",)
-        client = Client(hosts[0], runner)
+        client = Client.at(hosts[0], runner)
         rows = ConfigRows(client, definition.name)
         super().__init__(definition, options, client, rows, resolve=resolve, now=now)
         self._clock = clock
@@ -154,6 +154,7 @@ class SwarmBackend(Ground):
         """Let go of the threads and of the balancer."""
         super().close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self.client.close()
 
     def preflight(self, release: Release, starts: int) -> Sequence[Finding]:
         """What stands in the way of starting *starts* instances of *release*."""
