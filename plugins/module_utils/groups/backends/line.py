@@ -81,9 +81,10 @@ class Line:
         return json.loads(said) if said else {}
 
     def close(self) -> None:
-        """End the connection; the next question begins another."""
+        """End the connection for good."""
         with self._turn:
             self._end()
+            self._useless = True
 
     def _begin(self) -> HTTPConnection:
         here, there = socket.socketpair()
