@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -40,11 +40,11 @@ answered: list[int] = []
 
 
 @pytest.fixture(autouse=True)
-def _told(record_property: Callable[[str, object], None]) -> Iterator[None]:
+def _told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Have the report of a run hold how many requests were answered in each test."""
     before = len(answered)
     yield
-    record_property("requests", sum(answered[before:]))
+    request.node.user_properties.append(("requests", sum(answered[before:])))
 
 
 def tally(load: Load) -> None:
