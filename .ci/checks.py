@@ -31,13 +31,18 @@ BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".collections"
 LONGEST = (
     "reproducible",
-    "molecule-hardening",
-    "molecule-operations",
-    "bake-failure",
     "integration-controls",
-    "integration-roles",
+    "integration-groups",
+    "molecule-operations",
     "lock",
+    "bake",
     "store",
+    "bake-failure",
+    "bake-bases",
+    "integration-publish",
+    "molecule-hardening",
+    "molecule-hardened",
+    "integration-roles",
 )  # those of the engine that take minutes, so that none of them begins last
 MARK = "KILN_CHECKS"  # every process of a run has this in its environment, with the run's own value
 LANES = 2  # checks at once; more of them than processors only makes each slower
