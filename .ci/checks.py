@@ -157,7 +157,7 @@ def environment(mark: str, scratch: str) -> dict[str, str]:
 
     :param scratch: a folder of this run's own: in the common one pytest tidies up after other runs.
     """
-    paths = [str(COLLECTIONS), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT / ".ci" / "python"), str(COLLECTIONS), os.environ.get("PYTHONPATH", "")]
     return {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -273,21 +273,28 @@ def test_the_pool_gives_up_what_no_version_needs(locked: Locked) -> None:
 def test_a_bootstrapped_base_is_made_again_without_its_mirror(
     team: Any, archive: LocalArchive
 ) -> None:
-    name = team.name()
+    name, child = team.name(), team.name("child")
     team.image(name, team.file_role())
+    team.image(child, team.file_role("more"), base={"image": name})
     team.bake()
-    first = team.version(name)["index"]
+    first = [team.version(one)["index"] for one in (name, child)]
     team.refresh()
-    path = Path(team.images, f"{name}.lock.yml")
-    lock = yaml.safe_load(path.read_text())
+    lock = yaml.safe_load(Path(team.images, f"{name}.lock.yml").read_text())
     assert {"apt", "dpkg"} <= {package["name"] for package in lock["base"]["packages"]}
     assert {"python3-apt", "libc6"} <= {package["name"] for package in lock["toolkit"]}
     assert all(package["sha256"] for package in lock["toolkit"])
+    of_child = Path(team.images, f"{child}.lock.yml")
+    assert yaml.safe_load(of_child.read_text())["base"] == {"kind": "image"}
     team.bake(*OFF, **DEAD)
     assert team.cat(name, "/etc/apt/sources.list") == lock["base"]["sources"].rstrip("\n")
-    assert team.numbers(name) == ["1.0.1"]
-    assert team.version(name)["index"] == first
-    children(team, name)
+    # An image on a locked one may also be without a lock of its own.
+    bare = team.name("bare")
+    team.image(bare, team.file_role("bare"), base={"image": name})
+    assert team.bake(*OFF, **DEAD).hosts >= {bare}
+    assert team.cat(bare, "/srv/bare") == "one"
+    for one, digest in zip((name, child), first, strict=True):
+        assert team.numbers(one) == ["1.0.1"]
+        assert team.version(one)["index"] == digest
     packages = [team.home / "pool" / "sha256" / one["sha256"] for one in lock["base"]["packages"]]
     archive.snapshot("bookworm", packages, "Sun, 18 Jan 2026 00:00:00 UTC")
     # apt verifies as a user of its own, to whom pytest's folders are closed.
@@ -313,17 +320,3 @@ def of_a_snapshot(team: Any, archive: LocalArchive, keyring: Path) -> None:
     sources = team.cat(name, "/etc/apt/sources.list")
     assert "check-valid-until=no" in sources
     assert archive.url in sources
-
-
-def children(team: Any, parent: str) -> None:
-    """An image on a locked one: without a lock of its own, and with one."""
-    child = team.name("child")
-    team.image(child, team.file_role("more"), base={"image": parent})
-    team.bake(*OFF, **DEAD)
-    first = team.version(child)["index"]
-    team.refresh()
-    lock = yaml.safe_load(Path(team.images, f"{child}.lock.yml").read_text())
-    assert lock["base"] == {"kind": "image"}
-    team.bake(*OFF, **DEAD)
-    assert team.numbers(child) == ["1.0.1"]
-    assert team.version(child)["index"] == first
