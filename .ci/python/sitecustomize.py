@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What each Python of the checks does first: look for reference cycles seldom, and not at its end.
 
-Most of the checks' time is that of hundreds of short runs of Ansible, a quarter of whose own time
+Most of the checks' time is that of hundreds of short runs of Ansible, a fifth of whose own time
 goes into such searches, which find nothing.
 """
 

@@ -66,7 +66,6 @@ def test_a_rotation_and_the_way_back_lose_no_request(group: Group) -> None:
     tally(load)
 
 
-@only_docker
 def test_a_release_that_never_gets_healthy_gets_no_request(group: Group) -> None:
     old = present(group)
     short = replace(group, policy=replace(group.policy, start_timeout=5.0))
