@@ -28,12 +28,19 @@ GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 NGINX = '/usr/sbin/nginx -e stderr -g "daemon off;"'
 QUIT = "trap 'kill -QUIT $child' QUIT TERM"
 
+# nginx sends a file after the header, in a call of its own: killed between the two, it leaves half
+# an answer, which no balancer can ask another instance for. Without sendfile it is one call.
+WHOLE_ANSWERS = "sed -i 's/sendfile on/sendfile off/' /etc/nginx/nginx.conf"
+
 # What makes the other releases of the first: a change of its files, or another program.
 VARIANTS = {
     "v2": ("echo version 2 > /srv/www/index.html", None),
     "sick": ("sed -i s/healthz/nowhere/ /etc/nginx/nginx.conf", None),
     # Ends some seconds after it began to answer.
-    "dying": ("true", f"{NGINX} & child=$!; {QUIT}; sleep 6 & wait -n; kill -9 $child; exit 7"),
+    "dying": (
+        WHOLE_ANSWERS,
+        f"{NGINX} & child=$!; {QUIT}; sleep 6 & wait -n; kill -9 $child; exit 7",
+    ),
     # PID 1 that ignores what it is asked; its server goes on as long as it does.
     "stubborn": ("true", f"trap '' QUIT TERM; {NGINX} & while :; do wait; done"),
 }
