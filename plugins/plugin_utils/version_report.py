@@ -11,13 +11,10 @@ from typing import Any
 
 from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.workshop import Sealed, Workshop
-from ..module_utils.oci.tree import read_tree
 from ..module_utils.report.version_page import VersionPage, control_rows, write_page
+from ..module_utils.trust.examination import examine
 from ..module_utils.trust.notary import kept_statements
-from ..module_utils.trust.packages import installed_packages
 from .image_controls import image_controls
-
-_STATUS = "var/lib/dpkg/status"
 
 
 def report_version(
@@ -55,9 +52,7 @@ def _console(disks: Mapping[str, Any]) -> str:
 
 
 def _packages(shop: Workshop, sealed: Sealed) -> tuple[str, ...]:
-    tree = read_tree(shop.layout, sealed.image.layers)
-    if tree.resolve(_STATUS) is None:
-        # A role may have taken dpkg's records away.
-        return ()
-    status = tree.read(_STATUS).decode("utf-8", "replace")
-    return tuple(sorted(f"{one.name} {one.version}" for one in installed_packages(status)))
+    # Of what was found out when the image was examined: the layers are not read again. Without
+    # dpkg's records, which a role may have taken away, there is none.
+    root = examine(shop.layout, sealed.image.layers)
+    return tuple(sorted(f"{one.name} {one.version}" for one in root.packages))

@@ -312,6 +312,11 @@ def lay_out(warm: Path, home: Path) -> Path:
     blobs.mkdir(parents=True)
     for layer in layers:
         (blobs / layer).hardlink_to(warm / "store" / "blobs" / "sha256" / layer)
+    # What was found out of the base's files, and of Debian's security archive: each bake would
+    # read the whole base and fetch the index once more.
+    for part in ("store/listings", "cache/security"):
+        if (warm / part).is_dir():
+            shutil.copytree(warm / part, home / part)
     return home
 
 
