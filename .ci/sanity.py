@@ -5,33 +5,59 @@
 
 ansible-test wants a real directory ``ansible_collections/kiln/immutable``, and finds nothing in
 one that Git ignores; so it works on a fresh copy, outside of the repository, of the files that
-Git knows or would add. Arguments go to ansible-test: ``.ci/sanity.py --test pylint``.
+are published: those that Git knows or would add, without what ``galaxy.yml`` leaves out of the
+build. Arguments go to ansible-test: ``.ci/sanity.py --test pylint``.
 """
 
 from __future__ import annotations
 
 import ast
 import configparser
+import fnmatch
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+import pip
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".cache" / "sanity"  # its environments are kept there between runs
 BIN = Path(sys.executable).parent
-# ansible-test bootstraps pip with this script, which it downloads; Python carries pip itself.
+# ansible-test bootstraps pip into each of nine environments with this script, which it downloads;
+# the pip of the environment that runs this needs only to be copied.
 GET_PIP = """\
-import ensurepip
-ensurepip.bootstrap(default_pip=True)
+import shutil
+import sysconfig
+from pathlib import Path
+
+for source in {sources!r}:
+    target = Path(sysconfig.get_path("purelib"), Path(source).name)
+    shutil.copytree(source, target, dirs_exist_ok=True)
 """
 NOTHING_RAN = "All targets skipped"
+SETTINGS = ("tests/config.yml", "tests/sanity/*")  # ansible-test's own; not published either
 
 
-def copy_checkout(target: Path) -> None:
-    """Copy to *target* every file that Git tracks, or would with ``git add --all``."""
+def is_copied(name: str, left_out: Sequence[str]) -> bool:
+    """Return whether the file *name* is published, or a setting of ansible-test.
+
+    :param left_out: patterns of files and folders, as ``build_ignore`` of galaxy.yml has them.
+    """
+    if any(fnmatch.fnmatch(name, pattern) for pattern in SETTINGS):
+        return True
+    parts = name.split("/")
+    places = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return not any(fnmatch.fnmatch(place, one) for place in places for one in left_out)
+
+
+def copy_published(target: Path) -> None:
+    """Copy to *target* the files that are published, and the settings of ansible-test."""
+    left_out = yaml.safe_load((ROOT / "galaxy.yml").read_text("utf-8"))["build_ignore"]
     listed = subprocess.run(
         ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-zco", "--exclude-standard"],
         cwd=ROOT,
@@ -40,6 +66,8 @@ def copy_checkout(target: Path) -> None:
     )
     for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
         source = ROOT / name
+        if not is_copied(name, left_out):
+            continue
         if source.is_symlink() or source.exists():  # a file deleted since is still listed
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
@@ -70,6 +98,7 @@ def pip_settings() -> configparser.RawConfigParser:
     if not settings.has_section("global"):
         settings.add_section("global")
     settings.set("global", "quiet", "1")  # what it finds is worth reading, what it installs not
+    settings.set("global", "no-compile", "true")  # most of it is never imported
     return settings
 
 
@@ -81,12 +110,18 @@ def prepare_home() -> None:
     source = next(requirements) / "python_requirements.py"
     for version in sorted(set(find_pip_versions(source.read_text(encoding="utf-8")))):
         script = cache / f"get_pip_{version.replace('.', '_')}.py"
-        script.write_text(GET_PIP, encoding="utf-8")
+        script.write_text(GET_PIP.format(sources=own_pip()), encoding="utf-8")
     configuration = HOME / ".config" / "pip" / "pip.conf"
     configuration.parent.mkdir(parents=True, exist_ok=True)
     configuration.touch(mode=0o600)
     with configuration.open("w", encoding="utf-8") as stream:
         pip_settings().write(stream)
+
+
+def own_pip() -> list[str]:
+    """Return the folders that this environment's pip consists of."""
+    place = Path(pip.__file__).parent
+    return [str(place), *map(str, place.parent.glob("pip-*.dist-info"))]
 
 
 def find_pip_versions(source: str) -> list[str]:
@@ -106,7 +141,7 @@ def main(argv: list[str]) -> int:
     prepare_home()
     with tempfile.TemporaryDirectory(prefix="kiln-sanity-") as folder:
         collection = Path(folder) / "ansible_collections" / "kiln" / "immutable"
-        copy_checkout(collection)
+        copy_published(collection)
         command = [str(BIN / "ansible-test"), "sanity", "--color", "no", "--requirements"]
         command += ["--python", f"{sys.version_info.major}.{sys.version_info.minor}"]
         with subprocess.Popen(

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.canonical import digest
 from ..core.command import Completed, last_lines
@@ -25,6 +24,7 @@ from ..oci.layer import Layer, store_layer
 from ..oci.layout import Layout
 from ..oci.normalise import normalise_tar
 from .base_import import import_archive, import_registry
+from .bootstrapping import run_bootstrap
 from .definition_model import Archive, Debootstrap, Registry
 from .engine import Engine
 from .home import Home
@@ -206,21 +206,12 @@ def _bootstrap(
         if supply is not None:
             options, sources = supply.options(base, Path(folder))
         argv = bootstrap_command(base, architecture, releases, options, sources)
-        errors = Path(folder) / "log"
         try:
-            with (
-                errors.open("wb") as log,
-                subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-                ) as process,
-                tempfile.TemporaryFile() as spool,
-            ):
-                stdout: IO[bytes] = process.stdout  # type: ignore[assignment]  # PIPE was asked for
-                while chunk := stdout.read(1 << 20):
-                    spool.write(chunk)
-                status = process.wait()
+            with tempfile.TemporaryFile() as spool, tempfile.TemporaryFile() as log:
+                status = run_bootstrap(argv, spool, log)
                 if status != 0:
-                    said = last_lines(Completed(status, b"", errors.read_bytes()), 6)
+                    log.seek(0)
+                    said = last_lines(Completed(status, b"", log.read()), 6)
                     raise DriverError(
                         f"mmdebstrap could not bootstrap {base.suite}: {said}",
                         hint="Check mirror and network; the archive's signature must verify."

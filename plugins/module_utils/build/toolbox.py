@@ -11,7 +11,6 @@ to hold, so another list of packages is another toolbox, and an old one is never
 from __future__ import annotations
 
 import shlex
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from ..core.command import Completed, last_lines
 from ..core.errors import DriverError
 from ..core.files import locked, write_whole
 from .base import bootstrap_command
+from .bootstrapping import run_bootstrap
 from .definition_model import Debootstrap
 from .engine import CACHE_LABEL, SESSION_LABEL, Engine
 from .home import Home
@@ -259,17 +259,15 @@ def _make(spec: ToolboxSpec, engine: Engine, architecture: str, reference: str) 
         options = [*newer_options(spec), *_SLIM]
         argv = bootstrap_command(base, architecture, Path(folder) / "releases", options)
         try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=tar, stderr=log, check=False
-            )
+            status = run_bootstrap(argv, tar, log)
         except FileNotFoundError as error:
             raise DriverError(
                 f"mmdebstrap is not installed, and the toolbox {spec.name} is to be made.",
                 hint="On Debian: apt-get install mmdebstrap.",
             ) from error
         log.seek(0)
-        if done.returncode != 0:
-            said = last_lines(Completed(done.returncode, b"", log.read()), 6)
+        if status != 0:
+            said = last_lines(Completed(status, b"", log.read()), 6)
             raise DriverError(
                 f"The toolbox {spec.name} could not be made: {said}",
                 hint="Check the mirror, the network and the versions that its packages are pinned"

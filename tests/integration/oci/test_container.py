@@ -9,9 +9,13 @@ import io
 import re
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.build.bootstrapping import (
+    run_bootstrap,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import CAPTURE_SOURCE
 
 EPOCH = 1_700_000_000
@@ -24,9 +28,10 @@ def base_image() -> Iterator[str]:
     """Bootstrap a Debian with Python into the engine."""
     name = "kiln-test-container-base"
     strap = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3", "bookworm", "-"]
-    with subprocess.Popen(strap, stdout=subprocess.PIPE) as process:
-        subprocess.run(["docker", "import", "-", name], stdin=process.stdout, check=True)
-    assert process.returncode == 0
+    with tempfile.TemporaryFile() as tar, tempfile.TemporaryFile() as log:
+        assert run_bootstrap(strap, tar, log) == 0
+        tar.seek(0)
+        subprocess.run(["docker", "import", "-", name], stdin=tar, check=True)
     yield name
     subprocess.run(["docker", "rmi", "-f", name], capture_output=True, check=False)
 
