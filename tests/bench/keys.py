@@ -26,6 +26,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.key.inputs im
     layer_key,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.key.model import Variable
+from ansible_collections.kiln.immutable.plugins.plugin_utils.collector import collect_rarely
 
 from .sheet import Machine, replace_measured, rounds_in_words, spread
 
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figure into PAGE")
     options = parser.parse_args(arguments)
     machine = Machine.now(("Python", sys.version.split()[0]))
+    collect_rarely()  # as the action does that computes keys
     figures: list[float] = []
     keys: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:

@@ -304,7 +304,8 @@ class Search:
     ) -> None:
         """See that the bytes at *path* are part of the key, and read it where it is rendered."""
         role = self._inside(path)
-        relative = "" if role is None else os.path.relpath(path, role.path)
+        # Both are normal paths: os.path.relpath() would ask the system for the current directory.
+        relative = "" if role is None else path[len(os.fspath(role.path)) + 1 :] or "."
         if role is None or not _in_tree(path, relative, role):
             label = self._label(path, text, tainted)
             known = found.outside.get(label)
