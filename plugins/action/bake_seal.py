@@ -69,7 +69,7 @@ class ActionModule(BakeAction):
         def beside() -> Mapping[str, Any]:
             statements = [*attester.statements(), *(one.statement for one in findings)]
             # After what reads the layers anyway: their listings are there by now.
-            statements.append(keep_manifest(shop.layout, sealed.image))
+            statements.append(keep_manifest(shop.layout, sealed.image, attester.root()))
             keep_statements(shop.layout, sealed.image, repository, statements)
             if signer is not None:
                 sign_version(shop.layout, sealed.image, repository, signer)
@@ -90,9 +90,8 @@ class ActionModule(BakeAction):
             summary["disks"] = disks.as_json()
         from ..plugin_utils.version_report import report_version
 
-        summary["report"] = str(
-            report_version(shop, sealed, summary, Path(str(task_vars["playbook_dir"])))
-        )
+        folder = Path(str(task_vars["playbook_dir"]))
+        summary["report"] = str(report_version(shop, sealed, summary, folder, attester.root()))
         session.write(image, {"summary": summary})
         shrink_pool(shop, catalog, sealed.definition)
         pushed = push_image(shop, session, image, say=display.warning)

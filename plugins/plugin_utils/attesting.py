@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.release import __version__ as ansible_version
 
@@ -23,6 +23,9 @@ from ..module_utils.catalog.revision import definition_revision
 from ..module_utils.oci.predicates import CYCLONEDX, SECRETS, VULNERABILITIES
 from ..module_utils.oci.statement import Statement
 from .pending_updates import PendingUpdates
+
+if TYPE_CHECKING:
+    from ..module_utils.trust.examination import Root
 
 BUILDER = "urn:kiln-immutable:builder:unnamed"
 
@@ -45,6 +48,15 @@ class Attester:
     parent: str = ""
     clock: Callable[[], float] = time.time
     warnings: list[str] = field(default_factory=list)
+    _roots: list[Root] = field(default_factory=list)
+
+    def root(self) -> Root:
+        """Return what the image's files tell, which is found out once."""
+        if not self._roots:
+            from ..module_utils.trust.examination import examine
+
+            self._roots.append(examine(self.shop.layout, self.sealed.image.layers))
+        return self._roots[0]
 
     def statements(self) -> list[Statement]:
         """Return all that the definition asks for; what cannot be found out becomes a warning."""
@@ -58,9 +70,8 @@ class Attester:
 
     def _examined(self, scan: Scan | None, *, bills: bool) -> list[Statement]:
         from ..module_utils.trust import sbom
-        from ..module_utils.trust.examination import examine
 
-        root = examine(self.shop.layout, [layer for _name, layer in self._layers()])
+        root = self.root()
         materials = self._materials(root)
         found = [sbom.cyclonedx(materials), sbom.spdx(materials)] if bills else []
         if scan is not None:

@@ -24,7 +24,7 @@ from ..module_utils.oci.layout import Layout
 from ..module_utils.oci.predicates import MANIFEST
 from ..module_utils.oci.statement import Statement
 from ..module_utils.trust.attachments import Attached, read_attached, write_attached
-from ..module_utils.trust.examination import examine
+from ..module_utils.trust.examination import Root, examine
 from ..module_utils.trust.notary import kept_statements
 
 _KIND = "files"
@@ -32,16 +32,20 @@ _KIND = "files"
 
 def layers_manifest(layout: Layout, layers: Sequence[Layer]) -> Manifest:
     """Return the manifest of the root that *layers* make; each that is new is read once."""
-    root = examine(layout, layers)
+    return _manifest(examine(layout, layers))
+
+
+def _manifest(root: Root) -> Manifest:
     return manifest_of(root.tree, root.text(STATUS).encode("latin-1").decode("utf-8", "replace"))
 
 
-def keep_manifest(layout: Layout, image: Image) -> Statement:
+def keep_manifest(layout: Layout, image: Image, root: Root) -> Statement:
     """Keep the manifest of *image* beside its statements; return the statement that names it.
 
+    *root* is what its layers make.
     It is attached to the index, as the statements are: the image's own digest does not know it.
     """
-    manifest = layers_manifest(layout, image.layers)
+    manifest = _manifest(root)
     content = manifest.encode()
     digest = image.index.digest
     kept = Attached(MEDIA_TYPE, pack(content))

@@ -12,17 +12,18 @@ from typing import Any
 from ..module_utils.build.base import describe_epoch
 from ..module_utils.build.workshop import Sealed, Workshop
 from ..module_utils.report.version_page import VersionPage, control_rows, write_page
-from ..module_utils.trust.examination import examine
+from ..module_utils.trust.examination import Root
 from ..module_utils.trust.notary import kept_statements
 from .image_controls import image_controls
 
 
 def report_version(
-    shop: Workshop, sealed: Sealed, summary: Mapping[str, Any], playbook_folder: Path
+    shop: Workshop, sealed: Sealed, summary: Mapping[str, Any], playbook_folder: Path, root: Root
 ) -> Path:
     """Write the page of the version in *summary*; return its path.
 
     :param playbook_folder: where Ansible looks for roles first.
+    :param root: what the image's files tell.
     """
     definition, suite = sealed.definition, sealed.base.suite
     statements = kept_statements(shop.layout, sealed.image)
@@ -32,7 +33,7 @@ def report_version(
         kind=definition.kind,
         suite=suite,
         created=describe_epoch(sealed.base.epoch),
-        packages=_packages(shop, sealed),
+        packages=tuple(sorted(f"{one.name} {one.version}" for one in root.packages)),
         controls=control_rows(
             image_controls(definition, playbook_folder),
             definition.kind,
@@ -49,10 +50,3 @@ def report_version(
 def _console(disks: Mapping[str, Any]) -> str:
     path = (disks.get("booted") or {}).get("console")
     return Path(path).read_text("utf-8", "replace") if path else ""
-
-
-def _packages(shop: Workshop, sealed: Sealed) -> tuple[str, ...]:
-    # Of what was found out when the image was examined: the layers are not read again. Without
-    # dpkg's records, which a role may have taken away, there is none.
-    root = examine(shop.layout, sealed.image.layers)
-    return tuple(sorted(f"{one.name} {one.version}" for one in root.packages))

@@ -44,6 +44,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
     write_image,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import store_layer
+from ansible_collections.kiln.immutable.plugins.module_utils.trust.examination import examine
 from ansible_collections.kiln.immutable.plugins.module_utils.trust.notary import keep_statements
 from ansible_collections.kiln.immutable.plugins.plugin_utils.drift_check import (
     checker_of,
@@ -217,7 +218,9 @@ def _large_image(shop: Workshop, name: str) -> tuple[Version, int, int]:
         layout, _configured(config), [HistoryLayer(layer, "bench") for layer in layers]
     )
     load_image(layout, shop.engine, image, [f"kiln/{name}:1.0.1"], whole=True)
-    keep_statements(layout, image, name, [keep_manifest(layout, image)])
+    keep_statements(
+        layout, image, name, [keep_manifest(layout, image, examine(layout, image.layers))]
+    )
     digest = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
 
     def made(number: object) -> Version:

@@ -47,12 +47,14 @@ class Signer:
 class LocalArchive:
     """An archive with the suites ``kiln`` and ``kiln-security``, served at *address*.
 
+    Packages that are in the pool of *folder* already are served as they are.
+
     :param port: any that is free when it is 0.
     """
 
     def __init__(self, folder: Path, address: str, signer: Signer, port: int = 0) -> None:
         self.folder = folder
-        (folder / "pool").mkdir(parents=True)
+        (folder / "pool").mkdir(parents=True, exist_ok=True)
         self._signer = signer
         handler = functools.partial(_Quiet, directory=str(folder))
         self._server = ThreadingHTTPServer((address, port), handler)

@@ -31,6 +31,7 @@ from ansible_collections.kiln.immutable.tests.integration.bake.local_archive imp
 )
 
 OFF = ("-e", "kiln_network=none")
+PACKAGES = {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"}
 DEAD = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
@@ -74,6 +75,8 @@ class Origin:
     """What the archives of all tests have in common, and a home that has the base made for them.
 
     :param base: as a definition names it.
+    :param locked: an image with one version, to which a lock was then made.
+    :param refreshed: what was said of that.
     """
 
     signer: Signer
@@ -81,13 +84,18 @@ class Origin:
     port: int
     home: Path
     base: dict[str, Any]
+    locked: Locked
+    refreshed: str
 
 
 @pytest.fixture(scope="module")
 def origin(
     checkout: Path, warm: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Origin]:
-    """Import the base once: its only source of packages is the archive that each test serves."""
+    """Import the base and make a lock, once for all tests.
+
+    The base's only source of packages is the archive that each test serves.
+    """
     (network,) = json.loads(run_docker("network", "inspect", "bridge"))
     subnet = ipaddress.ip_network(network["IPAM"]["Config"][0]["Subnet"])
     folder = tmp_path_factory.mktemp("origin")
@@ -96,11 +104,14 @@ def origin(
     home = lay_out(warm, folder / "home")
     tar = folder / "base.tar"
     base = {"archive": {"path": str(tar), "digest": base_archive(home, archive, tar)}}
+    archive.publish("kiln", PACKAGES)
     team = Team(checkout, folder / "team", home, [])
-    team.image(team.name(), team.file_role(), base=base)
+    made = Locked(team, archive, team.name(), base)
+    made.define("alpha", "beta")
     team.bake()
+    refreshed = team.refresh().output
     archive.close()
-    yield Origin(signer, str(subnet[1]), archive.port, home, base)
+    yield Origin(signer, str(subnet[1]), archive.port, home, base, made, refreshed)
     remove(team.names)
     signer.close()
 
@@ -114,8 +125,11 @@ def home(origin: Origin, tmp_path: Path) -> Path:
 @pytest.fixture
 def archive(origin: Origin, tmp_path: Path) -> Iterator[LocalArchive]:
     """Serve an archive with three packages where build containers reach it."""
-    made = LocalArchive(tmp_path / "archive", origin.address, origin.signer, origin.port)
-    made.publish("kiln", {"alpha": "1.0", "beta": "1.0", "gamma": "1.0"})
+    folder = tmp_path / "archive"
+    # The very packages that the lock names: made anew they would have other times in them.
+    shutil.copytree(origin.locked.archive.folder / "pool", folder / "pool")
+    made = LocalArchive(folder, origin.address, origin.signer, origin.port)
+    made.publish("kiln", PACKAGES)
     yield made
     made.close()
 
@@ -129,15 +143,21 @@ def unlocked(team: Any, archive: LocalArchive, origin: Origin) -> Locked:
 
 
 @pytest.fixture
-def locked(unlocked: Locked) -> Locked:
-    """Return the same with a lock."""
-    team, made = unlocked.team, unlocked
-    refreshed = team.refresh()
+def locked(unlocked: Locked, origin: Origin) -> Locked:
+    """Return the same with a lock, and the packages that it names."""
+    made = unlocked
+    made.path.write_bytes(origin.locked.path.read_bytes())
+    shutil.copytree(origin.home / "pool", made.team.home / "pool")
     assert made.versions() == {"alpha": "1.0", "beta": "1.0"}
-    assert re.search(r"alpha +- +1\.0 +kiln\n", refreshed.output)
-    assert team.numbers(made.name) == []
-    assert team.containers() == []
     return made
+
+
+def test_a_refresh_makes_a_lock_and_no_version(origin: Origin) -> None:
+    made = origin.locked
+    assert made.versions() == {"alpha": "1.0", "beta": "1.0"}
+    assert re.search(r"alpha +- +1\.0 +kiln\n", origin.refreshed)
+    assert made.team.numbers(made.name) == ["1.0.1"]  # of the bake before
+    assert made.team.containers() == []
 
 
 ADDED = """\

@@ -117,6 +117,14 @@ def other_engine() -> Iterator[str]:
         yield address
 
 
+def quick_place() -> dict[str, str]:
+    """Let bootstraps unpack in memory, where there is a place for it: it takes half the time."""
+    place = os.statvfs("/dev/shm")
+    if place.f_flag & os.ST_NOEXEC or place.f_bavail * place.f_frsize < 4 << 30:
+        return {}
+    return {"TMPDIR": "/dev/shm"}
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where and how a bake runs."""
@@ -221,6 +229,7 @@ def test_another_machine_bakes_the_same_bytes(
             "HOME": str(place),
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
+            **quick_place(),
             "TZ": "Pacific/Kiritimati",
             "USER": other_user,
         },

@@ -25,6 +25,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.trust.attachments i
     Attached,
     write_attached,
 )
+from ansible_collections.kiln.immutable.plugins.module_utils.trust.examination import examine
 from ansible_collections.kiln.immutable.plugins.module_utils.trust.notary import keep_statements
 from ansible_collections.kiln.immutable.plugins.plugin_utils.manifests import (
     image_manifest,
@@ -56,7 +57,8 @@ def image(layout: Layout) -> Image:
 
 def keep(layout: Layout, image: Image) -> None:
     """Do what the end of a bake does."""
-    keep_statements(layout, image, "kiln/web", [keep_manifest(layout, image)])
+    manifest = keep_manifest(layout, image, examine(layout, image.layers))
+    keep_statements(layout, image, "kiln/web", [manifest])
 
 
 def test_a_version_is_listed_from_its_layers_when_no_bake_did(layout: Layout, image: Image) -> None:
