@@ -34,6 +34,7 @@ LONGEST = (
     "integration-controls",
     "integration-groups",
     "molecule-operations",
+    "molecule-vm",
     "lock",
     "bake",
     "store",

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A testinfra backend that keeps one shell in a container open for all of its commands.
+"""A testinfra backend that keeps one shell of a container or machine open for all its commands.
 
 Checks of controls are thousands of commands. A ``docker exec`` asks client, daemon and runtime for
-each of them; here each is a few forks in the container.
+each of them; here each is a few forks in the container. A machine whose processor is translated
+takes seconds to log somebody in and to make him root.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 from testinfra.backend.base import BaseBackend, CommandResult
@@ -24,16 +26,22 @@ _ANSWER = f'echo "$?" $(stat -c %s {OUT} {ERR}); cat {OUT} {ERR}\n'
 
 
 class ContainerShell(BaseBackend):  # type: ignore[misc]  # testinfra carries no type hints here
-    """Runs commands as root in the container *name*, which has ``sh`` and coreutils."""
+    """Runs commands as root in the container *name*, which has ``sh`` and coreutils.
+
+    :param opened_by: the command that opens the shell, where it is not in a container.
+    """
 
     NAME = "shell"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, opened_by: Sequence[str] = ()) -> None:
         super().__init__(name)
+        command = opened_by or ["docker", "exec", "--interactive", "--user", "0", name, "/bin/sh"]
         self._shell = subprocess.Popen(
-            ["docker", "exec", "--interactive", "--user", "0", name, "/bin/sh"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # ssh(1) would leave ours non-blocking, which Ansible does not start with.
+            stderr=subprocess.DEVNULL if opened_by else None,
         )
 
     def run(self, command: str, *args: str, **_options: Any) -> CommandResult:
@@ -68,6 +76,9 @@ class ContainerShell(BaseBackend):  # type: ignore[misc]  # testinfra carries no
         self._shell.wait()
 
 
-def open_host(container: str) -> Host:
-    """Return *container* as a testinfra host; whoever is done with it closes its backend."""
-    return Host(ContainerShell(container))
+def open_host(name: str, opened_by: Sequence[str] = ()) -> Host:
+    """Return a container as a testinfra host; whoever is done with it closes its backend.
+
+    :param opened_by: the command that opens a shell, where it is not in a container.
+    """
+    return Host(ContainerShell(name, opened_by))
