@@ -68,7 +68,8 @@ def _disk_lines(disks: Mapping[str, Any]) -> list[str]:
     ]
     booted = disks["booted"]
     if booted:
-        lines.append(f"  booted: up after {booted['seconds']:.1f} s; {booted['console']}")
+        tests = f", its tests: {booted['tests']}" if booted.get("tests") else ""
+        lines.append(f"  booted: up after {booted['seconds']:.1f} s{tests}; {booted['console']}")
     return ["", *lines]
 
 

@@ -154,13 +154,14 @@ def test_the_disks_are_on_it_with_what_they_said_when_they_were_booted() -> None
         "artefacts": [one],
         "root_hash": "f00d",
         "command_line": "roothash=f00d ro",
-        "booted": {"seconds": 38.25, "console": "/somewhere"},
+        "booted": {"seconds": 38.25, "tests": "2 passed in 9.1s", "console": "/somewhere"},
     }
 
     page = render_page(replace(PAGE, summary={**SUMMARY, "disks": disks}, console="<up>"))
 
     for text in ("qcow2", "1.0 GiB", "1.0 MiB", "sha256:d1", "roothash=f00d ro", "up after 38.2"):
         assert text in page
+    assert "its tests said 2 passed in 9.1s" in page
     assert "&lt;up&gt;" in page
 
 
