@@ -103,6 +103,23 @@ def test_a_check_that_does_not_exist_is_refused() -> None:
         checks.select(checks.all_checks(), "unti")
 
 
+def test_the_unit_tests_have_their_files_in_memory_where_that_does_what_a_disk_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: Path
+) -> None:
+    assert checks.quick_place(tmp_path / "nothing") is None
+    monkeypatch.setattr(checks, "ROOM", 1 << 62)
+    assert checks.quick_place(tmp_path) is None
+    program = "import os; print(os.environ['PYTEST_DEBUG_TEMPROOT'])"
+    env = {**os.environ, "PYTEST_DEBUG_TEMPROOT": "slow", checks.QUICK: "quick"}
+    for group in ("unit", "static"):
+        check = Check(group, group, ((sys.executable, "-c", program),))
+        asyncio.run(checks.run_check(check, env))
+    assert [(logs / f"{name}.log").read_text() for name in ("unit", "static")] == [
+        "quick\n",
+        "slow\n",
+    ]
+
+
 def test_a_process_that_a_check_leaves_behind_is_found() -> None:
     environment = {**os.environ, checks.MARK: "left-by-a-test"}
     program = "import sys; print(flush=True); sys.stdin.read()"

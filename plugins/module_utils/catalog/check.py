@@ -19,9 +19,14 @@ def check_catalog(catalog: Catalog) -> list[str]:
         return []
     done = catalog.git.run("fsck", "--connectivity-only", "--no-dangling", check=False)
     found = [f"Git finds fault with {catalog.root}: {last_lines(done)}"] if done.status else []
-    if catalog.git.commit_of("HEAD") is not None:
-        changed = catalog.git.uncommitted_below("images", "groups", catalog.SETTINGS)
-        found += [f"{path} is not as it was committed." for path in changed]
+    try:
+        if catalog.git.commit_of("HEAD") is not None:
+            changed = catalog.git.uncommitted_below("images", "groups", catalog.SETTINGS)
+            found += [f"{path} is not as it was committed." for path in changed]
+    except DriverError as error:
+        # Without the tree of the last commit Git compares nothing, and was found fault with above.
+        if not done.status:
+            found.append(error.message)
     try:
         catalog.settings()
         groups = catalog.groups()
