@@ -18,7 +18,8 @@ SESSION = "c0ffee00c0ffee00c0ffee00"
 REFUSAL = "ansible-playbook kiln.immutable.bake -e kiln_images=images/"
 
 ROLE = "kiln.immutable.hardening"
-PLAY_WITH_ROLES = {"roles": [ROLE]}
+# In check mode apt fetches no lists, and these roots have none: no packages are asked for.
+PLAY_WITH_ROLES = {"roles": [ROLE], "vars": {"hardening_accounts_pam": False}}
 
 
 def refused(outcome: Any) -> bool:
