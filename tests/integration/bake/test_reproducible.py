@@ -118,7 +118,7 @@ def other_engine() -> Iterator[str]:
 
 
 def quick_place() -> dict[str, str]:
-    """Let bootstraps unpack in memory, where there is a place for it: it takes half the time."""
+    """Let bootstraps unpack in memory, where there is a place for it: it is quicker."""
     place = os.statvfs("/dev/shm")
     if place.f_flag & os.ST_NOEXEC or place.f_bavail * place.f_frsize < 4 << 30:
         return {}
