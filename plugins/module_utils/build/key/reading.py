@@ -23,7 +23,7 @@ from .documents import (
     raw_of,
     scalars,
 )
-from .expressions import Expression, expressions, identifiers, is_template, tokens
+from .expressions import Expression, Token, expressions, identifiers, is_template, tokens
 from .mentions import PLACES, Hazard, Inclusion, Lookup, Plugin, findings
 from .model import Reveal
 from .modules import Reads
@@ -215,7 +215,7 @@ class Reader:
         told: str,
         source: Source,
         line: int,
-        words: Iterable[object],
+        words: Iterable[Token],
         folder: str,
         reads: Reads,
         loop: Loop | None,
@@ -226,7 +226,7 @@ class Reader:
                 told,
                 source,
                 line,
-                words=tuple(words),  # type: ignore[arg-type]
+                words=tuple(words),
                 folder=folder,
                 reads=reads,
                 loop=loop,
