@@ -16,6 +16,7 @@ import os
 import secrets
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from typing import IO, Any
 
 from ..core.command import Completed, Runner, last_lines, run
 from ..core.errors import DriverError
+from ..core.waiting import Clock
 
 LABEL = "io.kiln"
 SESSION_LABEL = f"{LABEL}.session"
@@ -31,6 +33,9 @@ CACHE_LABEL = f"{LABEL}.cache"
 CHAIN_REPOSITORY = "kiln-chain"
 """Names of the images that build containers start from: ``kiln-chain:IMAGE-SESSION``."""
 CHUNK = 1 << 20
+_BEING_REMOVED = b"layer does not exist"
+_REMOVAL = 10.0
+"""Seconds that the removal of an image may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Engine:
     """The Docker Engine that the client on the PATH speaks to."""
 
     runner: Runner = field(default=run)
+    clock: Clock = field(default=time)
 
     def facts(self) -> EngineFacts:
         """Ask the engine who it is; DriverError says what to do when none answers."""
@@ -92,13 +98,25 @@ class Engine:
         """Return those of the *references* that the engine holds."""
         if not references:
             return []
-        done = self.runner(["docker", "image", "inspect", *references], check=False)
+        done = self._inspect_images(references)
         if done.status != 0 and not _only_absent(done):
             raise _failed("look for images", done)
         return [
             ImageFacts(str(entry["Id"]), tuple(entry.get("RootFS", {}).get("Layers") or ()))
             for entry in json.loads(done.stdout or b"[]")
         ]
+
+    def _inspect_images(self, references: Sequence[str]) -> Completed:
+        """Inspect images; asked again while one of them is just being removed by somebody.
+
+        Such an image is still there, and its layers are not (moby/moby#31350); soon it is absent.
+        """
+        until = self.clock.monotonic() + _REMOVAL
+        while True:
+            done = self.runner(["docker", "image", "inspect", *references], check=False)
+            if _BEING_REMOVED not in done.stderr or self.clock.monotonic() >= until:
+                return done
+            self.clock.sleep(0.1)
 
     def our_images(self) -> list[ImageFacts]:
         """Return every image that carries our label."""

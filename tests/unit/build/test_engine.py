@@ -105,6 +105,39 @@ def test_any_other_error_is_no_absence(words: bytes) -> None:
         Engine(Answers(1, b"[]\n", words)).image("x")
 
 
+class Removal(Answers):
+    """An engine in which somebody removes an image, and the clock that sees it end."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.now, self.ends = 0.0, seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float, /) -> None:
+        self.now += seconds
+
+    def __call__(self, argv: Sequence[str], **given: Any) -> Completed:
+        going = self.now < self.ends
+        words = b"Error response from daemon: layer does not exist\n" if going else ABSENT
+        self.answer = Completed(1, INSPECTED, words)
+        return super().__call__(argv, **given)
+
+
+def test_an_image_that_is_just_being_removed_is_absent_soon() -> None:
+    engine = Removal(seconds=3)
+    assert len(Engine(engine, clock=engine).images(["x", "kiln/web:9"])) == 1
+    assert len(engine.asked) > 1
+
+
+def test_an_image_whose_layers_stay_away_is_an_error() -> None:
+    engine = Removal(seconds=1e9)
+    with pytest.raises(DriverError, match="could not look for images: .*layer does not exist"):
+        Engine(engine, clock=engine).images(["x"])
+    assert engine.now < 60
+
+
 @pytest.mark.parametrize(
     "ask",
     [
