@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.build.home import Home
 from ..module_utils.build.remote_cache import remote_cache
@@ -26,6 +27,7 @@ from ..module_utils.build.workshop import Workshop
 from ..module_utils.catalog.repository import Catalog
 from ..module_utils.core.errors import DriverError
 from .collector import collect_rarely
+from .play_options import refuse_unknown
 
 if TYPE_CHECKING:
     from ..module_utils.oci.registry.access import Access
@@ -49,6 +51,7 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
         """Run the step and return Ansible's result."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
+            self._refuse_unknown(task_vars or {})
             with self._store(task_vars or {}):
                 result.update(self.step(task_vars or {}))
         except DriverError as error:
@@ -64,6 +67,10 @@ class BakeAction(ActionBase):  # type: ignore[misc]  # ansible-core carries no t
                 " Make room there and run the bake again; it goes on from what is done.",
             )
         return result
+
+    def _refuse_unknown(self, task_vars: Mapping[str, Any]) -> None:
+        extra = load_extra_vars(self._task.get_loader())
+        refuse_unknown(extra, str(task_vars.get("playbook_dir", "")))
 
     def _store(self, task_vars: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
         """What of the store is held while the step runs: it stays as it is but for what we add."""
