@@ -17,6 +17,11 @@ from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.build import guard
 
+_ONCE = (
+    "run_once would let the proof of one host count for all hosts of the play: take it away from"
+    " what includes the role."
+)
+
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no type hints here
     """Gathers the evidence, at most one command on the target, and asks ``guard.decide``.
@@ -36,6 +41,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # ansible-core carries no
         """Return ``host`` and ``way`` for a host that is being baked; fail for any other."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
+        if self._task.run_once:
+            # What it registers would be given to every host of the play.
+            return {**result, "failed": True, "changed": False, "msg": _ONCE}
         evidence = self._evidence(variables)
         verdict = guard.claim(evidence)
         if isinstance(verdict, guard.Way):

@@ -16,6 +16,7 @@ description:
   - Looks at the variables and the environment of the controller first; a host that nothing
     speaks for is refused without being contacted. Otherwise one command is run on it.
   - Needs no Python on the target.
+  - Fails with C(run_once), where the answer of one host would count for all.
 options: {}
 attributes:
   check_mode:

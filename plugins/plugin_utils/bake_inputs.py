@@ -216,6 +216,7 @@ class StepReader:
                 earlier=facts,
                 reveal=self._reveal,
                 implied=implied_variables(values),
+                by_member=("kiln_image",),
                 asked=selection(),
             )
             facts |= set(inputs.facts)

@@ -49,7 +49,8 @@ RATIO = 1.2
 SIZE = 6
 BATCH = 2
 CONNECTIONS = 32
-PAUSES = Path(__file__).with_name("pause.lua")
+PAUSE = 20
+"""Milliseconds between an answer and the next request of its connection."""
 PORT = 28090
 TURN = 2
 """Rotations of one side before the other's turn."""
@@ -221,7 +222,7 @@ def _theirs(
 
 
 def _timed(url: str, label: str, rotate: Callable[[], None]) -> Round:
-    load = Load(url, slow=False, connections=CONNECTIONS, script=PAUSES)
+    load = Load(url, slow=False, connections=CONNECTIONS, pause=PAUSE)
     with load, _events(label) as events:
         time.sleep(1.0)
         start = time.perf_counter()

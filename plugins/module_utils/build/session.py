@@ -61,13 +61,17 @@ class Session:
         """Whether the main process lives. A task may outlive it for a while, but must not act."""
         return (self.folder / "open").exists()
 
+    def check_open(self) -> None:
+        """Raise DriverError when the bake has ended."""
+        if not self.is_open:
+            raise DriverError(f"The bake {self.id} has ended.", hint="Run it again.")
+
     def write(self, image: str, values: Mapping[str, Any]) -> None:
         """Keep *values* for *image*, on top of what is kept already.
 
         Raises DriverError when the bake has ended: its folder must not come back.
         """
-        if not self.is_open:
-            raise DriverError(f"The bake {self.id} has ended.", hint="Run it again.")
+        self.check_open()
         write_whole(self.folder / f"{image}.json", encode({**self.read(image), **values}))
 
     def forget(self, image: str) -> None:

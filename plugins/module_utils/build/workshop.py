@@ -29,7 +29,8 @@ from .build_container import (
     load_image,
     open_container,
 )
-from .chain import LayerStep, Link, bake_key, chain_of
+from .chain import Chain, LayerStep, Link, bake_key, chain_of
+from .claims import await_shared_layers
 from .definition import load
 from .definition_model import Definition
 from .definition_schema import RESERVED_LAYERS
@@ -115,7 +116,11 @@ def open_image(
     shared = shop.shared(say)
     base = base_of(shop, shared, session, definition, facts.architecture, fresh, say, locking)
     steps = [LayerStep.from_json(value) for value in state["steps"]]
-    chain = chain_of(base, steps, shared.fetch_layer, fresh=fresh, lock=locking.layers_key)
+
+    def known() -> Chain:
+        return chain_of(base, steps, shared.fetch_layer, fresh=fresh, lock=locking.layers_key)
+
+    chain = known()
     session.write(
         image,
         {
@@ -123,11 +128,19 @@ def open_image(
             "base": base.as_json(),
             "chain_key": chain.key,
             "keys": [link.key for link in chain.links],
-            "restored": [record.name for record in chain.restored],
             "containerd_store": facts.containerd_store,
-            "fetched": shared.fetched,
             "base_was_made": state["opened"] < base_was_made_at(shop, definition, base),
         },
+    )
+    if not fresh:
+
+        def there(key: str) -> bool:
+            return shop.cache.layer(key) is not None
+
+        chain = await_shared_layers(session, image, chain, known, there, say)
+    session.write(
+        image,
+        {"restored": [record.name for record in chain.restored], "fetched": shared.fetched},
     )
     tasks = session.folder / f"{image}.tasks.yml"
     facts_of_restored = {key: v for r in chain.restored for key, v in r.facts.items()}

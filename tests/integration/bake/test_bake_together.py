@@ -45,3 +45,22 @@ def test_a_role_that_cannot_be_read_ends_its_own_image_alone(team: Any) -> None:
         names[0],
         names[2],
     }
+
+
+def test_images_of_one_bake_make_once_what_they_share(team: Any) -> None:
+    shared = team.role(
+        "shared",
+        "- name: Take a while\n  ansible.builtin.command: sleep 3\n  changed_when: true\n"
+        "- name: Tell the kind\n  ansible.builtin.copy:\n"
+        "    content: '{{ kiln_image.kind }}'\n    dest: /srv/kind\n    mode: '0644'\n",
+    )
+    own = team.file_role()
+    names = [team.name(stem) for stem in ("a", "b")]
+    for name in names:
+        team.image(name, shared, {"role": own, "vars": {"app_text": name}})
+    run = team.bake("-e", "kiln_parallel=2")
+    assert sorted(set(run.layers_run)) == ["app", "seal", "shared"]
+    assert run.layers_run.count("shared") == 1
+    assert "which makes the same layer shared" in run.output
+    for name in names:
+        assert [team.cat(name, path) for path in ("/srv/kind", "/srv/app")] == ["container", name]

@@ -13,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+_PAUSES = Path(__file__).with_name("pause.lua")
 _LAST = ("nice", "-n", "15")
 _REQUESTS = re.compile(r"(\d+) requests in")
 _SOCKET = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
@@ -72,16 +73,16 @@ class Load:
 
     Connections are kept open. wrk ends by SIGINT, and then tells what it counted.
 
-    :param script: for wrk, of the quick requests; without it each follows the answer before it.
+    :param pause: milliseconds between an answer and the next quick request of its connection.
     """
 
     def __init__(
-        self, url: str, *, slow: bool = True, connections: int = 12, script: Path | None = None
+        self, url: str, *, slow: bool = True, connections: int = 12, pause: int = 10
     ) -> None:
         # What the machine has left: a rotation is not to wait for its own users.
         wrk = [*_LAST, "wrk", "-t1", "-d1h", "--timeout", "15s"]
-        options = [] if script is None else ["-s", str(script)]
-        commands = [[*wrk, f"-c{connections}", *options, f"{url}/"]]
+        paced = ["-s", str(_PAUSES), f"{url}/", "--", str(pause)]
+        commands = [[*wrk, f"-c{connections}", *paced]]
         if slow:
             commands.append([*wrk, "-c3", f"{url}/slow"])
         self._commands = commands

@@ -57,6 +57,13 @@ def test_a_bake_of_ours_passes(playbook: Any, building: str) -> None:
     assert (outcome.status, "failed=0" in outcome.text) == (0, True), outcome.text
 
 
+def test_the_proof_of_one_host_never_counts_for_others(playbook: Any, building: str) -> None:
+    once = {**PLAY_WITH_ROLES, "roles": [{"role": ROLE, "run_once": True}]}
+    outcome = playbook(building, once, "--check", variables=BAKE)
+    assert (outcome.status != 0, "changed=0" in outcome.text) == (True, True), outcome.text
+    assert "run_once would let the proof of one host count for all hosts" in outcome.text
+
+
 def test_packer_passes(playbook: Any, running: str) -> None:
     run_id = {"PACKER_RUN_UUID": "3f0c4c0e"}
     outcome = playbook(running, PLAY_WITH_ROLES, "--check", *PACKER, environment=run_id)

@@ -133,7 +133,7 @@ def test_an_image_that_is_just_being_removed_is_absent_soon() -> None:
 
 def test_an_image_whose_layers_stay_away_is_an_error() -> None:
     engine = Removal(seconds=1e9)
-    with pytest.raises(DriverError, match="could not look for images: .*layer does not exist"):
+    with pytest.raises(DriverError, match=r"could not look for images: .*layer does not exist"):
         Engine(engine, clock=engine).images(["x"])
     assert engine.now < 60
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from ...core import canonical
 from ...core.errors import DriverError
 from .builtin_names import HOST_FACTS, IMAGE_FACTS, STEADY_NAMES
+from .members import asked_members
 from .mentions import PLACES
 from .model import LayerInputs, Resolve, Reveal, Uncacheable, Variable
 from .notes import Role
@@ -42,6 +43,7 @@ def layer_inputs(
     search: Mapping[str, Path] | None = None,
     earlier: Collection[str] = (),
     implied: Collection[str] = (),
+    by_member: Collection[str] = (),
     asked: Collection[str] = (),
     reveal: Reveal | None = None,
 ) -> LayerInputs:
@@ -60,6 +62,7 @@ def layer_inputs(
     :param earlier: names of the facts that earlier layers set.
     :param implied: names of variables that count although no text mentions them, such as those
         that an action plugin reads by itself.
+    :param by_member: names of mappings of which only the members count that the role asks for.
     :param asked: words, such as tags, of which the result is to say whether the layer has them.
     :param reveal: decrypts vault texts in role files; without it they make the layer uncacheable.
     :raises DriverError: the role does not exist, a file cannot be read, or a declared input
@@ -76,7 +79,7 @@ def layer_inputs(
         reveal=reveal,
     )
     main = survey.run(role, implied)
-    told = _Manifest(survey, variables, environment, seal)
+    told = _Manifest(survey, variables, environment, seal, frozenset(by_member) - {*implied})
     return told.result(main, declared, plugin_digest, asked)
 
 
@@ -100,7 +103,9 @@ class _Manifest:
         variables: Mapping[str, Variable],
         environment: Mapping[str, str],
         seal: Seal,
+        by_member: Collection[str],
     ) -> None:
+        self._by_member = by_member
         self._survey = survey
         self._variables = variables
         self._environment = environment
@@ -235,16 +240,20 @@ class _Manifest:
             if name in PLACES or name == "ansible_facts":
                 continue
             variable = self._variables[name]
+            value = variable.value
+            if name in self._by_member:
+                notes = self._survey.notes
+                value = asked_members(name, value, [*notes.texts, *notes.data])
             try:
                 values[name] = (
-                    {"!secret": self._seal(plain(variable.value, None))}
+                    {"!secret": self._seal(plain(value, None))}
                     if secret
-                    else plain(variable.value, self._seal)
+                    else plain(value, self._seal)
                 )
-                if has_order(variable.value):
+                if has_order(value):
                     joined = joined or "\n".join(self._survey.notes.texts)
-                    if order_matters(name, variable.value, joined):
-                        whole = orders(variable.value, self._seal)
+                    if order_matters(name, value, joined):
+                        whole = orders(value, self._seal)
                         order[name] = self._seal(whole) if secret else canonical.digest(whole)
             except NotPlain as error:
                 origin = variable.origin or self._survey.home / f"variable {name}"

@@ -64,6 +64,7 @@ class Reference:
 class Notes:
     """Grows while texts are read; everything in it only ever gets more.
 
+    ``data`` are texts that are no templates, but may give a template the name of a variable.
     ``passed_on`` holds the words of values that tasks give to names: a loop's variable among
     them may reach another task.
     """
@@ -71,6 +72,7 @@ class Notes:
     words: set[str] = field(default_factory=set)
     secret_words: set[str] = field(default_factory=set)
     texts: list[str] = field(default_factory=list)
+    data: list[str] = field(default_factory=list)
     mentions: dict[str, tuple[Path, int]] = field(default_factory=dict)
     hazards: dict[tuple[Path, int, str], None] = field(default_factory=dict)
     definitions: dict[str, list[object]] = field(default_factory=dict)

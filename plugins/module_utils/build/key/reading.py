@@ -98,6 +98,8 @@ class Reader:
             self.notes.texts.append(text)
             for found in expressions(text):
                 self.expression(text, found, source, at=source.line)
+        else:
+            self.notes.data.append(text)
 
     def words(self, source: Source) -> None:
         """Read a text of which only the words matter."""
@@ -150,6 +152,7 @@ class Reader:
             if is_vault(node):
                 revealed = self._decrypted(text, source, line_of(node))
                 self._note(revealed, True)
+                self.notes.data.append(revealed)
                 hidden = Source(source.path, source.role, revealed, line_of(node), True)
                 self.value(revealed, hidden)
             elif is_unsafe(node):
@@ -318,7 +321,9 @@ class Reader:
 
     def words_of(self, root: Node, *, secret: bool) -> None:
         """Note the words of every scalar below *root*, escapes resolved."""
-        self._note("\n".join(node.value for key, node in scalars(root)), secret)
+        text = "\n".join(node.value for key, node in scalars(root))
+        self._note(text, secret)
+        self.notes.data.append(text)
 
 
 def _local(found: Inclusion | Lookup, text: str) -> bool:

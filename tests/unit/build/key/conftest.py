@@ -241,6 +241,7 @@ class Site:
             environment=self.environment,
             plugin_digest=lambda name: self.plugins.get(name.rpartition(".")[0], "1.0.0"),
             secret_key=self.secret_key,
+            by_member=("kiln_image",),
             **other,  # type: ignore[arg-type]
         )
 

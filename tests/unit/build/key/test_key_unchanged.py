@@ -41,6 +41,9 @@ NON_CHANGES: dict[str, Callable[[Any], object]] = {
     "the order of keys in the items of a loop": lambda s: s.set(
         "hardening_limits", [{"value": 0, "name": "core", "domain": "*"}]
     ),
+    "what no role asks of the image": lambda s: s.set(
+        "kiln_image", {"ports": [], "name": "shop", "suite": "bookworm"}
+    ),
     "a variable that no role reads": lambda s: s.set("unrelated", "other"),
     "a variable that is new and that no role reads": lambda s: s.set("more", "{{ site_name }}"),
     "a variable of the environment that no role reads": lambda s: s.environment.update(LANG="C"),
