@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,17 @@ class ActionModule(BakeAction):
         signer = signer_of(self, task_vars)
         sealed = seal_image(shop, session, image)
         findings = self._examine(shop, session, sealed, task_vars)
-        sealed, disks = self._make_disks(shop, session, sealed, task_vars)
         catalog = self.catalog(task_vars)
+        sealed, disks = self._make_disks(shop, session, sealed, catalog, task_vars)
         state = session.read(image)
         lock = (state.get("lock") or {}).get("layers")
         parent = _parent_version(shop, session, catalog, sealed)
 
         def make(number: VersionNumber) -> Version:
+            if disks is not None and disks.version not in ("", str(number)):
+                from ..module_utils.build.disk.making import taken
+
+                raise taken(image)
             signed_by = () if signer is None else (signer.public.fingerprint,)
             return _version(sealed, number, parent, lock, signed_by, disks)
 
@@ -120,7 +125,12 @@ class ActionModule(BakeAction):
         return findings
 
     def _make_disks(
-        self, shop: Workshop, session: Session, sealed: Sealed, task_vars: Mapping[str, Any]
+        self,
+        shop: Workshop,
+        session: Session,
+        sealed: Sealed,
+        catalog: Catalog,
+        task_vars: Mapping[str, Any],
     ) -> tuple[Sealed, Disks | None]:
         """The image with the disks that its definition asks for, which were booted."""
         spec = sealed.definition.disk
@@ -128,6 +138,9 @@ class ActionModule(BakeAction):
             return sealed, None
         from ..module_utils.build.disk.making import make_disks
 
+        if spec.slots is not None:
+            catalog.ensure()
+            catalog.pull()
         mirror = self._option(task_vars, "kiln_toolbox_mirror")
         with mending(shop.cache):
             return make_disks(
@@ -136,8 +149,26 @@ class ActionModule(BakeAction):
                 spec,
                 session=session.id,
                 say=self.say,
+                numbers=_Numbers(catalog, sealed),
                 mirror=str(mirror) if mirror else None,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The numbers of an image's versions, as the catalog has them."""
+
+    catalog: Catalog
+    sealed: Sealed
+
+    def given(self, bake_key: str) -> list[str]:
+        """Return those that bakes with this key got."""
+        return self.catalog.numbers_baked(self.sealed.definition.name, bake_key)
+
+    def of(self, index: str) -> str:
+        """Return the one that the index *index* has, or would get now."""
+        definition = self.sealed.definition
+        return self.catalog.number_of(definition.name, definition.series, index)
 
 
 def _parent_version(

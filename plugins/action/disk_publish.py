@@ -17,12 +17,14 @@ from ..plugin_utils.wanted_version import stored_image, wanted_version
 class ActionModule(CatalogAction):
     """The action ``kiln.immutable.disk_publish``."""
 
-    _VALID_ARGS = frozenset({"image", "version", "channel", "formats", "folder"})
+    _VALID_ARGS = frozenset({"image", "version", "channel", "formats", "folder", "gpg_key"})
 
     def step(self, task_vars: Mapping[str, Any]) -> Mapping[str, Any]:
         """Write the disks that are not there as files, and their checksums."""
         from ..module_utils.build.disk.artefact import disks_of
         from ..module_utils.build.disk.files import plan_files, read_sums, write_files
+        from ..module_utils.build.disk.formats import written_forms
+        from ..module_utils.build.disk.signed_sums import SIGNATURE, is_signed, sign_sums
 
         shop = self.shop(task_vars)
         version = wanted_version(self, self.catalog(task_vars))
@@ -35,7 +37,7 @@ class ActionModule(CatalogAction):
             raise DriverError(
                 f"{named} has no disks.", hint="Its definition needs kind: vm and a disk."
             )
-        formats = self.listed("formats") or list(disks)
+        formats = written_forms(self.listed("formats") or list(disks))
         missing = [form for form in formats if form not in disks]
         if missing:
             raise DriverError(
@@ -50,10 +52,14 @@ class ActionModule(CatalogAction):
         )
         sums = read_sums(folder)
         new = [one for one in files if not one.is_there or sums.get(one.path.name) != one.sha256]
+        key = str(self._task.args.get("gpg_key") or "")
+        unsigned = bool(key) and (bool(new) or not is_signed(folder, key))
         if new and not self._task.check_mode:
             write_files(shop.layout, files, folder)
+        if unsigned and not self._task.check_mode:
+            sign_sums(folder, key)
         result: dict[str, Any] = {
-            "changed": bool(new),
+            "changed": bool(new) or unsigned,
             "image": version.image,
             "version": version.number,
             "files": [
@@ -68,5 +74,6 @@ class ActionModule(CatalogAction):
         }
         if self._task.diff:
             lines = "".join(f"{one.sha256}  {one.path}\n" for one in new)
+            lines += f"{folder / SIGNATURE}, by {key}\n" if unsigned else ""
             result["diff"] = {"before": "", "after": lines}
         return result

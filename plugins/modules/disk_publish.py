@@ -18,6 +18,8 @@ description:
   - A file gets its name when it is whole and verified, and the list comes last, so that who reads
     the list finds what it names. Files that are there already stay as they are.
   - C(systemd-sysupdate) and C(sha256sum --check) read the list.
+  - The format C(sysupdate) is three files, C(NAME_VERSION_UUID.root), C(NAME_VERSION_UUID.verity)
+    and C(NAME_VERSION.efi), with the UUIDs of the partitions that they become.
 author: kiln.immutable contributors (@kiln-immutable)
 options:
   image:
@@ -38,6 +40,14 @@ options:
     description: The folder for the files; it is made when it is not there.
     type: path
     required: true
+  gpg_key:
+    description:
+      - The key by which C(gpg) signs the list, into C(SHA256SUMS.gpg), as C(systemd-sysupdate)
+        verifies it. Its name, address or fingerprint; the controller's user has it, without a
+        passphrase or with an agent that knows it.
+      - Without it the list is not signed.
+    type: str
+    version_added: 0.2.0
 attributes:
   check_mode:
     support: full

@@ -11,14 +11,18 @@ from pathlib import Path
 from ..core.yaml_fields import Field, Section
 from ..core.yaml_source import Source
 from .definition_base import beside
-from .definition_model import DiskSpec, DiskState, DiskTests
+from .definition_model import DiskSlots, DiskSpec, DiskState, DiskTests
 
-FORMATS = ("raw", "qcow2", "vmdk", "vhd", "tar.gz")
+FORMATS = ("raw", "qcow2", "vmdk", "vhd", "tar.gz", "sysupdate")
 ROOTS = ("erofs", "ext4")
 BOOTS = ("uefi", "bios")
 PROVISIONS = ("plain", "cloud-init")
 
 LEAST_STATE = 16 << 20
+LEAST_ESP = 64 << 20
+MOST_TRIES = 9
+# A partition's label has 36 characters (UEFI 2.10, section 5.3.3), and ends in the version.
+LONGEST_SLOT_NAME = 24
 _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([1-9][0-9]*)(MiB|GiB)")
 _CONSOLE = r"tty[A-Z]*[0-9]+(,[1-9][0-9]*[noe]?[78]?r?)?"
@@ -28,10 +32,11 @@ _USER = r"[a-z_][a-z0-9_-]*"
 _OURS = ("root", "rootfstype", "roothash", "usrhash", "ro", "rw", "init", "rdinit", "console")
 
 
-def read_disk(top: Section, kind: str | None, source: Source) -> DiskSpec | None:
+def read_disk(top: Section, kind: str | None, source: Source, name: str) -> DiskSpec | None:
     """Return the ``disk`` of a definition, None when it has none.
 
     :param kind: of the image; only a VM has a disk.
+    :param name: of the image.
     """
     field = top.get("disk")
     if field is None:
@@ -50,6 +55,7 @@ def read_disk(top: Section, kind: str | None, source: Source) -> DiskSpec | None
             "or boot: uefi"
         )
     tests_field = section.get("tests")
+    slots_field = section.get("slots")
     spec = DiskSpec(
         formats=formats,
         size=_size(section.get("size"), LEAST_STATE),
@@ -61,7 +67,12 @@ def read_disk(top: Section, kind: str | None, source: Source) -> DiskSpec | None
         provision=_choice(section.get("provision"), PROVISIONS),
         boot_test=_boot_test(section.get("boot_test")),
         tests=_tests(tests_field, source),
+        slots=_slots(slots_field),
     )
+    if slots_field is not None:
+        _check_slots(slots_field, spec, name)
+    elif "sysupdate" in formats and wanted is not None:
+        wanted.complain("has sysupdate, which fills a second slot; write slots: {} beside it")
     if tests_field is not None and spec.provision != "cloud-init":
         tests_field.complain("log in with a key from cloud-init; write provision: cloud-init")
     if tests_field is not None and not spec.boot_test:
@@ -117,6 +128,37 @@ def _state(field: Field | None) -> DiskState | None:
             size_field.complain("is of no use beside device: a disk of its own has its own size")
     section.close()
     return DiskState(size, device)
+
+
+def _slots(field: Field | None) -> DiskSlots | None:
+    if field is None:
+        return None
+    section = field.section("{tries: 3}, or {}")
+    tries_field = section.get("tries")
+    tries = DiskSlots().tries
+    if tries_field is not None:
+        tries = tries_field.count(1) or tries
+        if tries > MOST_TRIES:
+            tries_field.complain(f"is {tries}; it must be at most {MOST_TRIES}")
+    slots = DiskSlots(
+        size=_size(section.get("size"), LEAST_STATE),
+        esp=_size(section.get("esp"), LEAST_ESP),
+        tries=tries,
+    )
+    section.close()
+    return slots
+
+
+def _check_slots(field: Field, spec: DiskSpec, name: str) -> None:
+    if spec.root != "erofs" or spec.boot != "uefi":
+        field.complain(
+            "are for a verified root that UEFI starts; write root: erofs and boot: uefi beside it"
+        )
+    if len(name) > LONGEST_SLOT_NAME:
+        field.complain(
+            f"need a shorter name of the image than {name}, which is a part of the labels of its"
+            f" partitions; at most {LONGEST_SLOT_NAME} characters"
+        )
 
 
 def _command_line(field: Field | None) -> tuple[str, ...]:

@@ -258,10 +258,26 @@ class DiskTests:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskSlots:
+    """Room for a second version beside the first, on the same machine.
+
+    :param size: bytes of the root in each slot; 0 is half as much again as the first one needs.
+    :param esp: bytes of the EFI system partition; 0 is room for two kernels, each half as large
+        again as the first one.
+    :param tries: how often a version is started that was never healthy yet.
+    """
+
+    size: int = 0
+    esp: int = 0
+    tries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class DiskSpec:
     """The disks that a VM's layers become.
 
-    :param formats: at least one of ``raw``, ``qcow2``, ``vmdk``, ``vhd`` and ``tar.gz``.
+    :param formats: at least one of ``raw``, ``qcow2``, ``vmdk``, ``vhd``, ``tar.gz`` and, with
+        slots, ``sysupdate``.
     :param size: bytes of the whole disk; 0 is as much as its partitions need.
     :param root: ``erofs``, read-only and verified, or ``ext4``.
     :param boot: ``uefi`` or ``bios``.
@@ -272,6 +288,7 @@ class DiskSpec:
     :param boot_test: seconds within which the disk must boot before it becomes a version; 0 for no
         such test.
     :param tests: None when it is enough that the machine comes up.
+    :param slots: None for a disk that holds one version.
     """
 
     formats: tuple[str, ...]
@@ -284,6 +301,7 @@ class DiskSpec:
     provision: str = "plain"
     boot_test: int = 600
     tests: DiskTests | None = None
+    slots: DiskSlots | None = None
 
 
 @dataclass(frozen=True, slots=True)

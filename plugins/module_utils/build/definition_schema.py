@@ -45,7 +45,7 @@ def read_definition(source: Source) -> Definition:
     config = read_config(top)
     state = read_state(top, config)
     waivers = read_waivers(top)
-    disk = read_disk(top, kind, source)
+    disk = read_disk(top, kind, source, name)
     seal = _seal(seal_field, source, disk)
     top.close(free_prefix="x-")
     if source.problems or base is None or kind is None:

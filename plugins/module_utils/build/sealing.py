@@ -73,6 +73,9 @@ def _disk_manifest(definition: Definition) -> dict[str, Any]:
 def disk_manifest(disk: DiskSpec) -> dict[str, Any]:
     """Return what *disk* asks for, as a part of keys; its tests count by their content."""
     asked = asdict(replace(disk, tests=None))
+    if disk.slots is None:
+        # Disks without them have the keys that they had before there were any.
+        del asked["slots"]
     if disk.tests is not None:
         path = disk.tests.path
         files = [path] if path.is_file() else sorted(path.rglob("*.py"))

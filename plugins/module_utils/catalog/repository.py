@@ -10,7 +10,7 @@ many versions there are. Writing is in transaction.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -145,12 +145,8 @@ class Catalog:
             if version is not None:
                 return None
             pruned = self.tombstones(image)
-            again = next((one.version for one in pruned.values() if one.index == index), None)
-            number = (
-                next_number(series, self._given(image))
-                if again is None
-                else VersionNumber.parse(again)
-            )
+            again = _pruned_as(pruned, index)
+            number = self._next(image, series, again)
             version = replace(make(number), recorded=render_time(self.now()))
             files: dict[str, bytes | None] = {
                 self.version_path(image, str(number)): write_document(version.as_document())
@@ -168,6 +164,21 @@ class Catalog:
         if version is None:
             raise DriverError(f"No version of {image} came of the bake.")
         return version, is_new
+
+    def number_of(self, image: str, series: str, index: str) -> str:
+        """Return the number that *index* has, or that record() would give to it now."""
+        found = self.find(image, index)
+        if found is not None:
+            return found.number
+        return str(self._next(image, series, _pruned_as(self.tombstones(image), index)))
+
+    def numbers_baked(self, image: str, bake_key: str) -> list[str]:
+        """Return the numbers of the versions of *image* that were baked with *bake_key*."""
+        return [
+            path.stem
+            for path in sorted(self._folder(image).glob("*.yml"))
+            if bake_key in path.read_text("utf-8")
+        ]
 
     def ensure(self) -> None:
         """Create the repository on first use."""
@@ -269,6 +280,11 @@ class Catalog:
         """The file of an instance group."""
         return f"groups/{name}.yml"
 
+    def _next(self, image: str, series: str, again: str | None) -> VersionNumber:
+        if again is not None:
+            return VersionNumber.parse(again)
+        return next_number(series, self._given(image))
+
     def _given(self, image: str) -> set[VersionNumber]:
         """Return every number that was ever given: those of removed files are in the history."""
         history = self.git.text(
@@ -281,3 +297,8 @@ class Catalog:
 
     def _folder(self, image: str) -> Path:
         return self.root / "images" / image / "versions"
+
+
+def _pruned_as(pruned: Mapping[str, Tombstone], index: str) -> str | None:
+    """Return the number that *index* had before it was pruned."""
+    return next((one.version for one in pruned.values() if one.index == index), None)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
+    DiskSlots,
     DiskSpec,
     DiskState,
 )
@@ -26,6 +29,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.assembly
     assemble,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.formats import write_format
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.making import store_forms
 from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.workbench import (
     Workbench,
     disk_spec,
@@ -194,3 +198,37 @@ def test_each_format_is_the_same_bytes_when_it_is_made_again(
 
     assert again.digests == made.digests
     assert again.disk == made.disk
+
+
+def test_a_disk_with_slots_and_its_parts_repeat_and_say_their_version(
+    toolbox: Toolbox, tree: Tree, tmp_path: Path
+) -> None:
+    spec = DiskSpec(("raw", "sysupdate"), slots=DiskSlots(tries=2))
+    layout = Layout(tmp_path)
+    layout.ensure()
+    made = []
+    with workbench(toolbox, name="slots", session=uuid.uuid4().hex[:8], epoch=EPOCH) as bench:
+        for _time in range(2):
+            laid = assemble(
+                bench, tree, spec, image="it", seed=SEED, architecture="amd64", version="1.0.7"
+            )
+            made.append(store_forms(layout, bench, laid, spec, "it"))
+        table = bench.run("sfdisk", "--dump", DISK).text
+        files = bench.run("mdir", "-/", "-b", "-i", "esp.img", "::/").text.split()
+        kernel_says = bench.run("ukify", "inspect", "kernel.efi").text
+        bench.run("veritysetup", "verify", "root.img", "verity.img", laid.root_hash)
+        bench.run("fsck.erofs", "--extract=root", "root.img")
+        inside = bench.run("cat", "root/usr/lib/os-release").text
+
+    assert made[0] == made[1]
+    disk, root, verity, kernel = made[0]
+    assert root.partition.replace("-", "") == laid.root_hash[:32]
+    assert verity.partition.replace("-", "") == laid.root_hash[-32:]
+    assert [disk.format, kernel.format, kernel.partition] == ["raw", "efi", ""]
+    assert re.findall(r'name="(.*?)"', table) == ["esp", *["it_1.0.7"] * 2, *["_empty"] * 2]
+    assert {"::/EFI/BOOT/BOOTX64.EFI", "::/EFI/Linux/it_1.0.7+2.efi", "::/loader/loader.conf"} <= {
+        *files
+    }
+    for said in (kernel_says, inside):
+        words = {line.strip() for line in said.splitlines()}
+        assert {"ID=debian", "IMAGE_ID=it", "IMAGE_VERSION=1.0.7"} <= words

@@ -14,6 +14,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition im
     load,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
+    DiskSlots,
     DiskTests,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.build.sealing import config_manifest
@@ -42,7 +43,20 @@ def test_formats_are_all_that_a_disk_must_say(tmp_path: Path) -> None:
         provision="plain",
         boot_test=600,
         tests=None,
+        slots=None,
     )
+
+
+def test_a_disk_may_have_room_for_a_second_version(tmp_path: Path) -> None:
+    usual = "disk: {formats: [raw, sysupdate], slots: {}}\n"
+    asked = "disk:\n  formats: [raw]\n  slots: {size: 1GiB, esp: 256MiB, tries: 5}\n"
+
+    disks = [load(written(tmp_path, text)).disk for text in (usual, asked)]
+
+    assert [disk and disk.slots for disk in disks] == [
+        DiskSlots(0, 0, 3),
+        DiskSlots(1 << 30, 256 << 20, 5),
+    ]
 
 
 def test_a_disk_says_more(tmp_path: Path) -> None:
@@ -114,6 +128,7 @@ def test_another_disk_is_another_image_and_no_disk_is_the_same_as_ever(tmp_path:
 
     assert "disk" not in none
     assert one != other
+    assert "slots" not in one["disk"]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +142,8 @@ def test_another_disk_is_another_image_and_no_disk_is_the_same_as_ever(tmp_path:
         (
             "disk: {formats: [qcow]}\n",
             (
-                "4: disk.formats[0] is qcow; it must be raw, qcow2, vmdk, vhd or tar.gz "
-                "(did you mean qcow2?)."
+                "4: disk.formats[0] is qcow; it must be raw, qcow2, vmdk, vhd, tar.gz or "
+                "sysupdate (did you mean qcow2?)."
             ),
         ),
         (
@@ -192,6 +207,43 @@ def test_another_disk_is_another_image_and_no_disk_is_the_same_as_ever(tmp_path:
         (
             "disk:\n  formats: [raw]\n  tests: .\n",
             ("6: disk.tests log in with a key from cloud-init; write provision: cloud-init."),
+        ),
+        (
+            "disk:\n  formats: [raw, sysupdate]\n",
+            (
+                "5: disk.formats has sysupdate, which fills a second slot; write slots: {} "
+                "beside it."
+            ),
+        ),
+        (
+            "disk:\n  formats: [raw]\n  root: ext4\n  slots: {}\n",
+            (
+                "7: disk.slots are for a verified root that UEFI starts; write root: erofs and "
+                "boot: uefi beside it."
+            ),
+        ),
+        (
+            "disk:\n  formats: [raw]\n  slots: {tries: 12}\n",
+            "6: disk.slots.tries is 12; it must be at most 9.",
+        ),
+        (
+            "disk:\n  formats: [raw]\n  slots: {tries: 0}\n",
+            "6: disk.slots.tries is 0; it must be at least 1.",
+        ),
+        (
+            "disk:\n  formats: [raw]\n  slots: {esp: 10MiB}\n",
+            "6: disk.slots.esp is 10MiB; it must be at least 64MiB.",
+        ),
+        (
+            "disk:\n  formats: [raw]\n  slots: 2\n",
+            "6: disk.slots is the number 2; it must be a mapping, such as {tries: 3}, or {}.",
+        ),
+        (
+            "name: a-name-that-is-much-too-long\ndisk:\n  formats: [raw]\n  slots: {}\n",
+            (
+                "7: disk.slots need a shorter name of the image than a-name-that-is-much-too-long, "
+                "which is a part of the labels of its partitions; at most 24 characters."
+            ),
         ),
         (
             "disk: {formats: [raw], rot: ext4}\n",

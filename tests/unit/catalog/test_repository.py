@@ -84,6 +84,24 @@ def test_the_same_bytes_are_the_same_version(catalog: Catalog) -> None:
     assert len(git(catalog, "log", "--format=%h").split()) == 2
 
 
+def test_a_number_is_known_before_it_is_given(catalog: Catalog) -> None:
+    catalog.ensure()
+    asked = []
+    for number in (1, 2, 1):
+        asked.append(catalog.number_of("web", "1.0", index(number)))
+        assert record(catalog, number)[0].number == asked[-1]
+
+    assert asked == ["1.0.1", "1.0.2", "1.0.1"]
+    assert catalog.number_of("web", "1.0", "") == "1.0.3"
+
+
+def test_a_version_is_found_by_the_key_of_its_bake(catalog: Catalog) -> None:
+    first, _new = record(catalog, 1)
+
+    assert catalog.numbers_baked("web", first.bake_key) == ["1.0.1"]
+    assert catalog.numbers_baked("web", "sha256:" + "0" * 64) == []
+
+
 def test_each_image_and_each_series_counts_for_itself(catalog: Catalog) -> None:
     record(catalog, 1)
     assert record(catalog, 1, image="db")[0].number == "1.0.1"

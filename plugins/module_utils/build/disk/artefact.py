@@ -20,6 +20,7 @@ DISK_ARTIFACT = "application/vnd.kiln.disk.v1"
 FORMAT = "io.kiln.disk.format"
 BYTES = "io.kiln.disk.bytes"
 ROOT_HASH = "io.kiln.disk.root-hash"
+PARTITION = "io.kiln.disk.partition"
 TITLE = "org.opencontainers.image.title"
 
 # An engine that looks for an image of its platform passes over what is of none.
@@ -33,12 +34,14 @@ class DiskArtefact:
     :param manifest: of the artefact.
     :param blob: the disk itself.
     :param size: bytes of the disk that a machine sees.
+    :param partition: UUID of the partition that it is the content of; empty for a whole disk.
     """
 
     format: str
     manifest: Descriptor
     blob: Descriptor
     size: int
+    partition: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The artefact as JSON-able values."""
@@ -47,6 +50,7 @@ class DiskArtefact:
             "manifest": self.manifest.as_json(),
             "blob": self.blob.as_json(),
             "size": self.size,
+            **({"partition": self.partition} if self.partition else {}),
         }
 
     @classmethod
@@ -57,6 +61,7 @@ class DiskArtefact:
             Descriptor.from_json(value["manifest"]),
             Descriptor.from_json(value["blob"]),
             int(value["size"]),
+            str(value.get("partition", "")),
         )
 
 
@@ -68,11 +73,13 @@ def store_disk(
     name: str,
     size: int,
     root_hash: str,
+    partition: str = "",
 ) -> DiskArtefact:
     """Write a disk and its manifest into *layout* (image-spec v1.1, manifest.md, "Guidelines").
 
     :param name: of the image; with the format it is the name of the file.
     :param size: bytes of the disk that a machine sees.
+    :param partition: UUID of the partition that it is the content of.
     """
     with layout.writer() as writer:
         for chunk in content:
@@ -81,6 +88,8 @@ def store_disk(
     annotations = {FORMAT: form, BYTES: str(size)}
     if root_hash:
         annotations[ROOT_HASH] = root_hash
+    if partition:
+        annotations[PARTITION] = partition
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -89,7 +98,8 @@ def store_disk(
         "layers": [blob.as_json()],
         "annotations": annotations,
     }
-    return DiskArtefact(form, layout.put(canonical.encode(manifest), MANIFEST), blob, size)
+    stored = layout.put(canonical.encode(manifest), MANIFEST)
+    return DiskArtefact(form, stored, blob, size, partition)
 
 
 def with_disks(layout: Layout, image: Image, disks: Sequence[DiskArtefact]) -> Image:
@@ -118,6 +128,12 @@ def disks_of(layout: Layout, index: Descriptor) -> tuple[DiskArtefact, ...]:
         (blob,) = document["layers"]
         notes = document["annotations"]
         found.append(
-            DiskArtefact(notes[FORMAT], manifest, Descriptor.from_json(blob), int(notes[BYTES]))
+            DiskArtefact(
+                notes[FORMAT],
+                manifest,
+                Descriptor.from_json(blob),
+                int(notes[BYTES]),
+                notes.get(PARTITION, ""),
+            )
         )
     return tuple(found)

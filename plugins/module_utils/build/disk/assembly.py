@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...core.errors import DriverError
 from ...oci.tree import Tree
@@ -31,6 +31,15 @@ from .partitions import (
     round_up,
 )
 from .root_tar import Kept, joined, root_bytes, stream_root
+from .slots import (
+    LOADER,
+    LOADER_CONFIG,
+    Release,
+    room_of_esp,
+    room_of_root,
+    room_of_verity,
+    slot_parts,
+)
 from .workbench import Workbench
 
 DISK = "disk.raw"
@@ -38,6 +47,7 @@ _MIB = 1 << 20
 _LEAST_FAT32 = 34 * _MIB
 _ROOT_HASH = re.compile(r"Root hash:\s*([0-9a-f]{64})")
 _FALLBACK = {"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}
+_MACHINE = {"amd64": "x64", "arm64": "aa64"}
 # A corrupted root must not limp along: what cannot be verified stops the machine.
 _VERIFIED = "systemd.verity_root_options=panic-on-corruption"
 
@@ -63,23 +73,34 @@ class _Source:
     identity: Identity
     architecture: str
     files: BootFiles
+    release: Release
 
 
 def assemble(
-    bench: Workbench, tree: Tree, spec: DiskSpec, *, image: str, seed: str, architecture: str
+    bench: Workbench,
+    tree: Tree,
+    spec: DiskSpec,
+    *,
+    image: str,
+    seed: str,
+    architecture: str,
+    version: str = "",
 ) -> Assembled:
     """Lay the disk out on *bench*.
 
-    :param image: its name, for messages.
+    :param image: its name.
     :param seed: digest of the image, from which all ids come.
+    :param version: its number, which a disk with slots bears.
 
     Raises DriverError for an image that cannot boot, or does not fit.
     """
     if architecture not in ROOT:
         raise DriverError(f"Disks are not made for {architecture}.")
     files = find_boot_files(tree.entries.keys(), image)
-    source = _Source(tree, spec, Identity(seed), architecture, files)
-    kept = Kept(frozenset(files.all))
+    release = Release(image, version)
+    source = _Source(tree, spec, Identity(seed), architecture, files, release)
+    rewritten = {} if spec.slots is None else {files.os_release: release.named_in}
+    kept = Kept(frozenset(files.all), rewritten)
     if spec.root == "erofs":
         parts, words, root_hash = _verified_root(bench, source, kept)
     else:
@@ -89,8 +110,14 @@ def assemble(
     said = command_line(spec, words, options)
     if spec.boot == "uefi":
         first = [_system_partition(bench, source, kept, said)]
+        if spec.slots is not None:
+            # Now that what is in the first slot is known, as much room again.
+            sizes = room_of_root(spec.slots, parts[0].size)
+            root = replace(parts[0], size=sizes)
+            verity = replace(parts[1], size=room_of_verity(sizes))
+            parts = slot_parts(source.identity, architecture, root, verity, release)
     else:
-        first = [Part("bios", BIOS_BOOT, source.identity.uuid("bios"), _MIB)]
+        first = [Part("bios", BIOS_BOOT, source.identity.uuid("bios"), _MIB, blank=True)]
     last = [_state(bench, source)] if spec.state is not None and not spec.state.device else []
     table = plan_table(
         source.identity.uuid("disk"),
@@ -184,7 +211,10 @@ def _make_ext4(
 
 
 def _system_partition(bench: Workbench, source: _Source, kept: Kept, said: str) -> Part:
-    """Make the EFI system partition: one file, which is kernel, initrd and command line."""
+    """Make the EFI system partition: one file, which is kernel, initrd and command line.
+
+    With slots there is a boot loader before it, which chooses among several such files.
+    """
     files = source.files
     bench.write("linux", kept.contents[files.kernel])
     bench.write("initrd", kept.contents[files.initrd])
@@ -192,15 +222,29 @@ def _system_partition(bench: Workbench, source: _Source, kept: Kept, said: str) 
     build = ["ukify", "build", "--linux=linux", "--initrd=initrd", "--os-release=@os-release"]
     bench.run(*build, f"--uname={files.release}", f"--cmdline={said}", "--output=kernel.efi")
     needed = bench.size("kernel.efi")
+    fallback = f"::/EFI/BOOT/{_FALLBACK[source.architecture]}"
+    folders, copies = ["::/EFI", "::/EFI/BOOT"], {"kernel.efi": fallback}
     size = max(_LEAST_FAT32, round_up(needed + needed // 32 + 2 * _MIB, _MIB))
+    slots = source.spec.slots
+    if slots is not None:
+        loader = LOADER.format(machine=_MACHINE[source.architecture])
+        bench.run("cp", loader, "loader.efi")
+        bench.write("loader.conf", LOADER_CONFIG)
+        size = room_of_esp(slots, needed, bench.size("loader.efi"))
+        folders += ["::/EFI/Linux", "::/loader"]
+        copies = {
+            "loader.efi": fallback,
+            "loader.conf": "::/loader/loader.conf",
+            "kernel.efi": f"::/EFI/Linux/{source.release.kernel(slots.tries)}",
+        }
     volume = source.identity.volume_id("esp")
     bench.run("rm", "-f", "esp.img")
     make = ["mkfs.vfat", "--invariant", "-F", "32", "-n", "ESP", "-i", volume, "-C"]
     bench.run(*make, "esp.img", str(size // 1024))
-    bench.run("mmd", "-i", "esp.img", "::/EFI", "::/EFI/BOOT")
-    target = f"::/EFI/BOOT/{_FALLBACK[source.architecture]}"
-    bench.run("touch", f"--date=@{bench.epoch}", "kernel.efi")
-    bench.run("mcopy", "-m", "-i", "esp.img", "kernel.efi", target)
+    bench.run("mmd", "-i", "esp.img", *folders)
+    bench.run("touch", f"--date=@{bench.epoch}", *copies)
+    for name, target in copies.items():
+        bench.run("mcopy", "-m", "-i", "esp.img", name, target)
     return Part("esp", ESP, source.identity.uuid("esp-partition"), size)
 
 
@@ -212,7 +256,7 @@ def _compose(bench: Workbench, table: Table) -> None:
         "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", DISK, stdin=table.script.encode()
     )
     for placed in table.partitions:
-        if placed.part.name != "bios":
+        if not placed.part.blank:
             copy = ["dd", "bs=1M", "conv=notrunc,sparse", "status=none", f"of={DISK}"]
             bench.run(*copy, f"if={placed.part.name}.img", f"seek={placed.start // _MIB}")
 

@@ -19,8 +19,10 @@ STATE_OPTION = "kiln.state"
 
 _KERNEL = "boot/vmlinuz-"
 # Nobody sits at the console: what does not come up goes off, and gives nobody a shell. A kernel
-# that stopped starts again: who boots by counting comes to the version before.
+# that stopped starts again.
 _FAILS_CLOSED = ("rd.shell=0", "rd.emergency=poweroff", "panic=10")
+# Who boots by counting has another version to go back to.
+_FAILS_OVER = ("rd.shell=0", "rd.emergency=reboot", "panic=10")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def command_line(spec: DiskSpec, root: Collection[str], files: Mapping[str, byte
     :param root: the words by which the root is found and verified.
     :param files: what the image's own files give, by path; they are read in order of their names.
     """
-    words = [*root, "ro", *_FAILS_CLOSED]
+    words = [*root, "ro", *(_FAILS_CLOSED if spec.slots is None else _FAILS_OVER)]
     if spec.state is not None:
         words.append(f"{STATE_OPTION}={spec.state.device or 'LABEL=' + STATE_LABEL}")
     for path in sorted(files):

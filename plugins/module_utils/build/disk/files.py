@@ -42,10 +42,14 @@ class DiskFile:
 def plan_files(
     disks: Iterable[DiskArtefact], folder: Path, *, name: str, version: str
 ) -> tuple[DiskFile, ...]:
-    """Return a file for each of *disks*, named ``NAME_VERSION.FORMAT``; only reads."""
+    """Return a file for each of *disks*, named ``NAME_VERSION.FORMAT``; only reads.
+
+    What is the content of a partition is named ``NAME_VERSION_UUID.FORMAT``.
+    """
     found = []
     for disk in disks:
-        path = folder / f"{name}_{version}.{disk.format}"
+        words = [name, version, *([disk.partition] if disk.partition else [])]
+        path = folder / f"{'_'.join(words)}.{disk.format}"
         found.append(DiskFile(disk, path, _holds(path, disk)))
     return tuple(found)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ...core.errors import DriverError
 from .assembly import DISK, Assembled
 from .identity import Identity
+from .slots import FORMAT, PARTS
 from .workbench import Workbench
 
 MEDIA_TYPES = {
@@ -20,6 +21,9 @@ MEDIA_TYPES = {
     "vmdk": "application/vnd.kiln.disk.vmdk",
     "vhd": "application/vnd.kiln.disk.vhd",
     "tar.gz": "application/vnd.kiln.disk.raw.tar+gzip",
+    "root": "application/vnd.kiln.disk.root",
+    "verity": "application/vnd.kiln.disk.verity",
+    "efi": "application/vnd.kiln.disk.efi",
 }
 
 _CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
@@ -35,6 +39,8 @@ def write_format(bench: Workbench, made: Assembled, form: str, *, packed: bool) 
     """
     if form == "raw":
         return bench.read(DISK)
+    if form in PARTS:
+        return bench.read(PARTS[form])
     if form == "vhd":
         return _vhd(bench, made)
     if form == "qcow2":
@@ -44,6 +50,11 @@ def write_format(bench: Workbench, made: Assembled, form: str, *, packed: bool) 
     if form == "vmdk":
         return _vmdk(bench, made)
     return _google(bench)
+
+
+def written_forms(formats: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms that *formats* of a definition are written in; one of them is of parts."""
+    return tuple(form for asked in formats for form in (PARTS if asked == FORMAT else (asked,)))
 
 
 def _convert(bench: Workbench, form: str, name: str, *options: str) -> None:

@@ -73,6 +73,7 @@ class MachineSpec:
     :param firmware: ``uefi`` or ``bios``.
     :param accelerator: of QEMU: ``tcg`` works everywhere, ``kvm`` where the host lets it.
     :param ports: TCP ports of the guest and those of the container that lead to them.
+    :param starts_anew: whether it goes on when the guest reboots; otherwise it is off then.
     """
 
     drives: tuple[Drive, ...]
@@ -80,12 +81,14 @@ class MachineSpec:
     accelerator: str = "tcg"
     memory: int = 1024
     ports: Mapping[int, int] = field(default_factory=dict, hash=False)
+    starts_anew: bool = False
 
     def command(self) -> list[str]:
         """The command line of QEMU."""
         argv = ["qemu-system-x86_64", "-machine", "q35", "-accel", self.accelerator]
         argv += _TRANSLATED if self.accelerator == "tcg" else _NATIVE
-        argv += ["-m", str(self.memory), "-nodefaults", "-no-user-config", "-no-reboot"]
+        argv += ["-m", str(self.memory), "-nodefaults", "-no-user-config"]
+        argv += [] if self.starts_anew else ["-no-reboot"]
         argv += ["-display", "none", "-vga", "std", "-serial", "stdio"]
         argv += ["-qmp", f"unix:{_CONTROL},server=on,wait=off", "-device", "virtio-rng-pci"]
         if self.firmware == "uefi":

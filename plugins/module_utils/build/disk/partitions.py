@@ -34,13 +34,16 @@ ROOT_VERITY = {
 class Part:
     """A partition that is to be: what it is and how many bytes it holds.
 
-    :param name: its label in the partition table.
+    :param name: by which it is found here; it is its label too, unless that is another.
+    :param blank: whether the disk is made with nothing in it.
     """
 
     name: str
     type: uuid.UUID
     id: uuid.UUID
     size: int
+    label: str = ""
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Table:
         lines += [
             f"start={one.first_sector}, size={one.size // SECTOR}, "
             f"type={str(one.part.type).upper()}, uuid={str(one.part.id).upper()}, "
-            f'name="{one.part.name}"'
+            f'name="{one.part.label or one.part.name}"'
             for one in self.partitions
         ]
         return "\n".join(lines) + "\n"

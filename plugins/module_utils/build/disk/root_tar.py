@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...core.errors import DriverError
@@ -30,9 +30,13 @@ LeavesOut = Callable[[str], bool]
 
 @dataclass(slots=True)
 class Kept:
-    """Files whose content is wanted when the tar goes by."""
+    """Files whose content is wanted when the tar goes by.
+
+    :param rewritten: what becomes of the content of some of them; those are small.
+    """
 
     paths: Collection[str]
+    rewritten: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -87,9 +91,13 @@ def _layer(
             continue
         inside = [entry for entry in entries if not leaves_out(entry.path)]
         keeps = [entry.path for entry in entries if entry.path in kept.paths]
+        stream = archive.extractfile(info)
+        rewrite = next((kept.rewritten[path] for path in keeps if path in kept.rewritten), None)
+        if rewrite is not None and stream is not None:
+            text = rewrite(stream.read())
+            info.size, stream = len(text), io.BytesIO(text)
         if inside:
             yield _header(inside[0], info.size)
-        stream = archive.extractfile(info)
         content = bytearray()
         while stream is not None and (chunk := stream.read(_CHUNK)):
             if inside:

@@ -19,6 +19,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact
 from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.formats import (
     vhd_footer,
     with_content_id,
+    written_forms,
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
     Image,
@@ -101,6 +102,20 @@ def test_a_disk_is_the_same_from_its_record(layout: Layout) -> None:
     one = disk(layout)
 
     assert DiskArtefact.from_json(json.loads(json.dumps(one.as_json()))) == one
+
+
+def test_a_part_is_found_again_with_its_partition(layout: Layout, image: Image) -> None:
+    part = store_disk(
+        layout, [b"r"], form="root", name="web", size=1, root_hash="ff", partition="4f-68"
+    )
+
+    assert disks_of(layout, with_disks(layout, image, [part]).index) == (part,)
+    assert DiskArtefact.from_json(json.loads(json.dumps(part.as_json()))) == part
+    assert part.partition == "4f-68"
+
+
+def test_a_format_of_parts_is_written_as_each_of_them() -> None:
+    assert written_forms(["raw", "sysupdate"]) == ("raw", "root", "verity", "efi")
 
 
 def test_the_footer_of_a_vhd_adds_up() -> None:

@@ -56,6 +56,19 @@ def test_files_are_named_after_the_version_and_listed(layout: Layout, folder: Pa
     )
 
 
+def test_what_a_partition_holds_is_named_after_it_too(layout: Layout, folder: Path) -> None:
+    parts = [
+        store_disk(
+            layout, [b"r"], form="root", name="web", size=1, root_hash="ff", partition="4f-68"
+        ),
+        disk(layout, b"k", "efi"),
+    ]
+
+    files = plan_files(parts, folder, name="web", version="1.0.3")
+
+    assert [one.path.name for one in files] == ["web_1.0.3_4f-68.root", "web_1.0.3.efi"]
+
+
 def test_zeros_take_no_room(layout: Layout, folder: Path) -> None:
     write_files(layout, plan_files([disk(layout)], folder, name="web", version="1"), folder)
 

@@ -81,6 +81,13 @@ def test_the_first_drive_is_booted_and_keeps_nothing() -> None:
     assert any("OVMF_CODE_4M.fd" in word for word in command)
 
 
+def test_a_guest_that_reboots_is_off_unless_it_may_go_on() -> None:
+    once, again = (MachineSpec((Drive("/d"),), starts_anew=one) for one in (False, True))
+
+    assert "-no-reboot" in once.command()
+    assert "-no-reboot" not in again.command()
+
+
 def test_a_machine_with_a_bios_has_no_other_firmware() -> None:
     assert not any("OVMF" in w for w in MachineSpec((Drive("/d"),), firmware="bios").command())
 

@@ -107,6 +107,19 @@ def test_what_is_left_out_can_be_kept_aside(tree: Tree) -> None:
     assert kept.contents == {"boot/vmlinuz-1": b"kernel"}
 
 
+def test_what_is_rewritten_is_so_in_the_tar_and_aside(tree: Tree) -> None:
+    kept = Kept({"etc/kept"}, {"etc/kept": lambda content: content[:1] + b"\nnew\n"})
+    content = read(tree, kept=kept)
+
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for name in ("etc/kept", "etc/twin"):
+            stream = archive.extractfile(name)
+            assert stream is not None
+            assert stream.read() == b"k\nnew\n"
+        assert set(names(content)) == set(names(read(tree)))
+    assert kept.contents == {"etc/kept": b"k\nnew\n"}
+
+
 def test_the_same_layers_give_the_same_bytes(tree: Tree) -> None:
     assert read(tree) == read(
         Tree(tree.layout, tree.layers, dict(sorted(tree.entries.items(), reverse=True)))
