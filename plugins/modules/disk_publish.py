@@ -47,7 +47,6 @@ options:
         passphrase or with an agent that knows it.
       - Without it the list is not signed.
     type: str
-    version_added: 0.2.0
 attributes:
   check_mode:
     support: full
@@ -70,6 +69,14 @@ EXAMPLES = r"""
     channel: prod
     formats: [qcow2]
     folder: /srv/disks
+
+- name: Publish what machines with two slots install the version from
+  kiln.immutable.disk_publish:
+    image: web-vm
+    channel: prod
+    formats: [sysupdate]
+    folder: /srv/www/web-vm
+    gpg_key: images@example.org
 """
 
 RETURN = r"""

@@ -23,7 +23,7 @@ OPTIONS = frozenset(
     azure_resource_group azure_storage_account azure_subscription azure_tags
     before break_lock cache_days cache_from cache_to catalog_remote channel expected fail_when
     files folder formats
-    google_bucket google_family google_labels google_locations google_name google_project
+    google_bucket google_family google_labels google_locations google_name google_project gpg_key
     group home host ignore image images instances keep keep_channel keep_days keep_failed
     keep_last label libvirt_name libvirt_pool libvirt_uri lines load move network parallel
     plan_from plan_to pool_limit reason refresh refresh_only registry registry_ca

@@ -1,0 +1,298 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two versions on one machine, booted for real: one is installed, tried, and left again.
+
+The first version is baked. The next one is its layers and a file more, which makes it bad. The
+machine does everything by itself: what it says on its console, and its disk, are judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact import (
+    DiskArtefact,
+    disks_of,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.assembly import assemble
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.files import (
+    plan_files,
+    write_files,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.machine import (
+    Drive,
+    MachineSpec,
+    keep_evidence,
+    last_words,
+    machine,
+    machine_spec,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.making import store_forms
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.signed_sums import (
+    sign_sums,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.workbench import (
+    Workbench,
+    disk_spec,
+    workbench,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.toolbox import (
+    Mount,
+    ensure_toolbox,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+from ansible_collections.kiln.immutable.plugins.module_utils.core.waiting import wait_for
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import read_image
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import Layer, store_layer
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.tree import read_tree
+
+SLOTS = Path(__file__).parent / "slots"
+SESSION = uuid.uuid4().hex[:8]
+KEY = "slots@example.org"
+PATIENCE = 900.0  # seconds for three boots, where the host has a lot else to do
+BAKE_SECONDS = 600.0
+STARTED = re.compile(r"^chain: up (\S+)", re.MULTILINE)
+SEEN = re.compile(r"^chain: (1\.0\.1) (\S+) (\S+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A machine that was back from the bad version: what it had said, and its disk by then.
+
+    :param kernels: the names of the kernels in the EFI system partition.
+    :param labels: of the partitions, in their order.
+    """
+
+    console: str
+    kernels: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that the machine's container sees."""
+    return tmp_path_factory.mktemp("slots")
+
+
+@pytest.fixture(scope="module")
+def keyring(folder: Path) -> Iterator[Path]:
+    """Return the public key of who signs versions; gpg has the other half until the end."""
+    home = folder / "gnupg"
+    home.mkdir(mode=0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNUPGHOME", str(home))
+        make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key"]
+        subprocess.run([*make, KEY, "ed25519", "sign", "never"], check=True)
+        path = folder / "keyring.gpg"
+        with path.open("wb") as stream:
+            subprocess.run(["gpg", "--export", KEY], check=True, stdout=stream)
+        yield path
+        subprocess.run(["gpgconf", "--kill", "gpg-agent"], check=True)
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Home]:
+    """Return a home whose catalog is new, with what the checks' own home has in its cache."""
+    shared = Home.at(None)
+    made = Home(shared.root / f"slots-{SESSION}")
+    made.cache.mkdir(parents=True)
+    blobs = "blobs/sha256"
+    if (shared.store / blobs).exists():
+        shutil.copytree(shared.store / blobs, made.store / blobs, copy_function=os.link)
+        shutil.copytree(shared.store / "listings", made.store / "listings", dirs_exist_ok=True)
+    for part in ("bases", "layers", "toolkits"):
+        if (shared.cache / part).exists():
+            shutil.copytree(shared.cache / part, made.cache / part)
+    yield made
+    shutil.rmtree(made.root)
+
+
+@pytest.fixture(scope="module")
+def baked(checkout: Path, home: Home, folder: Path, keyring: Path) -> Iterator[Path]:
+    """Bake the first version; return its definition."""
+    path = folder / "vm-slots.yml"
+    document = yaml.safe_load((SLOTS / "vm-slots.yml").read_text("utf-8"))
+    document["vars"] = {"ab_update_keyring": str(keyring)}
+    document["layers"][-1]["role"] = os.path.relpath(SLOTS / "roles" / "chain", folder)
+    path.write_text(yaml.safe_dump(document))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    argv = [sys.executable, str(program), "-i", "localhost,", str(checkout / "playbooks/bake.yml")]
+    done = subprocess.run(
+        [*argv, "-e", f"kiln_images={path}", "-e", f"kiln_home={home.root}"],
+        capture_output=True,
+        text=True,
+        timeout=BAKE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield path
+    remove = ["docker", "image", "rm", "--force", "kiln/vm-slots:1.0.1"]
+    subprocess.run(remove, check=True, capture_output=True)
+
+
+def publish(bench: Workbench, home: Home, definition: Path, folder: Path) -> DiskArtefact:
+    """Write a bad version that follows the first one into *folder*; return the first one's disk."""
+    layout = Layout(home.store)
+    loaded = load(definition)
+    assert loaded.disk is not None
+    index = layout.tags()[f"{loaded.name}-1.0.1"]
+    layers = [*read_image(layout, index).layers, layer(layout, {"broken": b""})]
+    laid = assemble(
+        bench,
+        read_tree(layout, layers),
+        loaded.disk,
+        image=loaded.name,
+        seed=layers[-1].descriptor.digest,
+        architecture="amd64",
+        version="1.0.2",
+    )
+    parts = replace(loaded.disk, formats=("sysupdate",))
+    forms = store_forms(layout, bench, laid, parts, loaded.name)
+    write_files(layout, plan_files(forms, folder, name=loaded.name, version="1.0.2"), folder)
+    sign_sums(folder, KEY)
+    return next(one for one in disks_of(layout, index) if one.format == "raw")
+
+
+def layer(layout: Layout, files: Mapping[str, bytes]) -> Layer:
+    """Store a layer that adds *files* to /usr/lib."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"usr/lib/{name}")
+            info.size, info.mode = len(content), 0o644
+            archive.addfile(info, io.BytesIO(content))
+    stored = store_layer(layout, [buffer.getvalue()])
+    assert stored is not None
+    return stored
+
+
+@pytest.fixture(scope="module")
+def ended(baked: Path, home: Home, folder: Path) -> Ended:
+    """Return the machine when it had tried the bad version and was back."""
+    updates = folder / "updates"
+    updates.mkdir()
+    engine = Engine()
+    toolbox = ensure_toolbox(disk_spec(), engine=engine, home=home)
+    with workbench(toolbox, name="vm-slots", session=SESSION, epoch=0) as bench:
+        disk = publish(bench, home, baked, updates)
+    shutil.copyfile(Layout(home.store).path(disk.blob.digest), folder / "disk.raw")
+    inside = [Mount(str(folder), "/machine", read_only=False)]
+    toolbox.run(
+        ["mkfs.erofs", "--quiet", "/machine/updates.img", "/machine/updates"], mounts=inside
+    )
+    drives = (
+        Drive("/machine/disk.raw", lasts=True),
+        Drive("/machine/updates.img", serial="updates"),
+    )
+    with machine(
+        ensure_toolbox(machine_spec(), engine=engine, home=home),
+        MachineSpec(drives, starts_anew=True),
+        name="vm-slots",
+        session=SESSION,
+        options=["--volume", f"{folder}:/machine"],
+    ) as it:
+
+        def back() -> bool | None:
+            runs, started = it.runs, STARTED.findall(it.console)
+            assert runs, last_words(it.console, 60)
+            return len(started) > 2 or None
+
+        try:
+            wait_for("the bad version to be left", back, timeout=PATIENCE, interval=1)
+        except DriverError as error:
+            raise AssertionError(f"{error}: {last_words(it.console, 60)}") from error
+        finally:
+            keep_evidence(folder, it)
+        console = it.console
+    at = f"/machine/disk.raw@@{1 << 20}"
+    kernels = toolbox.run(["mdir", "-b", "-i", at, "::/EFI/Linux"], mounts=inside).text
+    table = toolbox.run(["sfdisk", "--dump", "/machine/disk.raw"], mounts=inside).text
+    return Ended(
+        console,
+        tuple(sorted(one.rpartition("/")[2] for one in kernels.split())),
+        tuple(re.findall(r'name="(.*?)"', table)),
+    )
+
+
+def test_the_first_version_is_good_once_it_was_healthy(ended: Ended) -> None:
+    assert SEEN.findall(ended.console)[0] == ("1.0.1", "good", "vm-slots_1.0.1.efi")
+
+
+def test_the_next_version_is_installed_beside_it(ended: Ended) -> None:
+    assert ended.labels == ("esp", *["vm-slots_1.0.1"] * 2, *["vm-slots_1.0.2"] * 2)
+
+
+def test_a_version_that_is_not_healthy_is_tried_and_left_for_the_one_before(ended: Ended) -> None:
+    tried = ended.console.partition("chain: installed")[2]
+
+    assert STARTED.findall(ended.console) == ["1.0.1", "1.0.2", "1.0.1"]
+    assert "kiln-health: this does not succeed: test ! -e /usr/lib/broken" in tried
+    assert ended.kernels == ("vm-slots_1.0.1.efi", "vm-slots_1.0.2+0-1.efi")
+
+
+TRANSFER = """\
+[Transfer]
+Verify=yes
+[Source]
+Type=url-file
+Path=file:///tmp/source
+MatchPattern=app_@v.efi
+[Target]
+Type=regular-file
+Path=/tmp/target
+MatchPattern=app_@v.efi
+"""
+
+
+def install(source: Path) -> tuple[str, str]:
+    """Have the image's systemd-sysupdate install from *source*; return what it said and has then.
+
+    In a container: what is asked is whose files it takes, which needs no machine.
+    """
+    (source / "definitions").mkdir(exist_ok=True)
+    (source / "definitions" / "app.transfer").write_text(TRANSFER)
+    update = "/usr/lib/systemd/systemd-sysupdate --definitions=/tmp/source/definitions update"
+    script = f"mkdir /tmp/target; {update} >&2; ls /tmp/target"
+    argv = ["docker", "run", "--rm", "--network", "none", "--volume", f"{source}:/tmp/source:ro"]
+    argv += ["--entrypoint", "sh", "kiln/vm-slots:1.0.1", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stderr, done.stdout.strip()
+
+
+@pytest.mark.usefixtures("baked")
+def test_what_is_signed_is_installed_and_what_was_changed_is_not(folder: Path) -> None:
+    source = folder / "source"
+    source.mkdir()
+    kernel, sums = source / "app_1.0.2.efi", source / "SHA256SUMS"
+    kernel.write_bytes(b"kernel")
+    listed = f"{hashlib.sha256(b'kernel').hexdigest()}  {kernel.name}\n"
+    sums.write_text(listed)
+    sign_sums(source, KEY)
+    signed = install(source)
+    kernel.write_bytes(b"forged")
+    forged = install(source)
+    sums.write_text(listed.replace("1.0.2", "1.0.3"))
+    relisted = install(source)
+
+    assert signed[1] == kernel.name
+    assert (forged[1], relisted[1]) == ("", "")
+    assert "tampered with" in forged[0]
+    assert "Signature verification failed" in relisted[0]
