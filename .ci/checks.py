@@ -31,8 +31,8 @@ BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".collections"
 LONGEST = (
     "integration-controls",
-    "molecule-vm",
     "lock",
+    "molecule-vm",
     "molecule-operations",
     "reproducible",
     "molecule-hardening",
