@@ -54,14 +54,21 @@ def read_disk(top: Section, kind: str | None, source: Source, name: str) -> Disk
             "is bios, which cannot verify a kernel's command line; write root: ext4 beside it, "
             "or boot: uefi"
         )
+    writable_field, state_field = section.get("writable"), section.get("state")
+    writable = writable_field is not None and writable_field.truth()
+    if writable and writable_field is not None and root == "erofs":
+        writable_field.complain("is true, and erofs is never written; write root: ext4 beside it")
+    if writable and state_field is not None:
+        state_field.complain("is of no use beside writable: true, where all of the root lasts")
     tests_field = section.get("tests")
     slots_field = section.get("slots")
     spec = DiskSpec(
         formats=formats,
         size=_size(section.get("size"), LEAST_STATE),
         root=root,
+        writable=writable,
         boot=boot,
-        state=_state(section.get("state")),
+        state=_state(state_field),
         command_line=_command_line(section.get("command_line")),
         console=_console(section.get("console")),
         provision=_choice(section.get("provision"), PROVISIONS),

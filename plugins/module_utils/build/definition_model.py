@@ -280,6 +280,7 @@ class DiskSpec:
         slots, ``sysupdate``.
     :param size: bytes of the whole disk; 0 is as much as its partitions need.
     :param root: ``erofs``, read-only and verified, or ``ext4``.
+    :param writable: the root is the machine's own, to be changed by what builds on the disk.
     :param boot: ``uefi`` or ``bios``.
     :param state: None when nothing outlasts the machine.
     :param command_line: words for the kernel, beside those that the image's files give.
@@ -294,6 +295,7 @@ class DiskSpec:
     formats: tuple[str, ...]
     size: int = 0
     root: str = "erofs"
+    writable: bool = False
     boot: str = "uefi"
     state: DiskState | None = None
     command_line: tuple[str, ...] = ()

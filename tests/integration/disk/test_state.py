@@ -126,6 +126,16 @@ def test_what_is_only_covered_is_forgotten(keeps: Boot) -> None:
     assert keeps.ask("cat etc/name") == "image"
 
 
+def test_nothing_is_laid_over_a_root_that_is_the_machine_s_own(program: Path) -> None:
+    own = Boot(program, "kiln.root=writable")
+
+    question = "mount -o remount,rw /run/sysroot; echo own > etc/name; mount | grep -c overlay"
+    done = own.try_to(question)
+
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.strip() == "0"
+
+
 def test_a_disk_of_somebody_else_stops_the_boot(keeps: Boot) -> None:
     device = keeps.options.partition("=")[2]
     subprocess.run(["mkfs.ext2", "-q", device], check=True, capture_output=True)

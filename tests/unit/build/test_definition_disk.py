@@ -59,6 +59,32 @@ def test_a_disk_may_have_room_for_a_second_version(tmp_path: Path) -> None:
     ]
 
 
+def test_a_root_of_ext4_may_be_the_machine_s_own(tmp_path: Path) -> None:
+    text = "disk: {formats: [qcow2], root: ext4, writable: true}\n"
+
+    disk = load(written(tmp_path, text)).disk
+
+    assert disk is not None
+    assert disk.writable
+
+
+@pytest.mark.parametrize(
+    ("disk", "complaint"),
+    [
+        ("{formats: [raw], writable: true}", "disk.writable is true, and erofs is never written"),
+        (
+            "{formats: [raw], root: ext4, writable: true, state: {size: 64MiB}}",
+            "disk.state is of no use beside writable: true",
+        ),
+    ],
+)
+def test_what_cannot_go_with_a_writable_root_is_told(
+    tmp_path: Path, disk: str, complaint: str
+) -> None:
+    with pytest.raises(DriverError, match=complaint):
+        load(written(tmp_path, f"disk: {disk}\n"))
+
+
 def test_a_disk_says_more(tmp_path: Path) -> None:
     text = (
         "disk:\n  formats: [raw, vmdk, vhd, tar.gz]\n  size: 4GiB\n  root: ext4\n  boot: bios\n"

@@ -119,11 +119,9 @@ def assemble(
     else:
         first = [Part("bios", BIOS_BOOT, source.identity.uuid("bios"), _MIB, blank=True)]
     last = [_state(bench, source)] if spec.state is not None and not spec.state.device else []
+    grows = last[0].name if last else "root" if spec.writable else ""
     table = plan_table(
-        source.identity.uuid("disk"),
-        [*first, *parts, *last],
-        spec.size,
-        grows=last[0].name if last else "",
+        source.identity.uuid("disk"), [*first, *parts, *last], spec.size, grows=grows
     )
     _compose(bench, table)
     if spec.boot == "bios":

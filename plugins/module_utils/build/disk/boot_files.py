@@ -16,6 +16,8 @@ OPTIONS_FOLDER = "etc/kernel/cmdline.d"
 STATE_LABEL = "kiln-state"
 STATE_OPTION = "kiln.state"
 """Tells the initrd of the role ``boot`` where what lasts is."""
+WRITABLE_OPTION = "kiln.root=writable"
+"""Tells it that nothing is to be laid over the root."""
 
 _KERNEL = "boot/vmlinuz-"
 # Nobody sits at the console: what does not come up goes off, and gives nobody a shell. A kernel
@@ -77,7 +79,8 @@ def command_line(spec: DiskSpec, root: Collection[str], files: Mapping[str, byte
     :param root: the words by which the root is found and verified.
     :param files: what the image's own files give, by path; they are read in order of their names.
     """
-    words = [*root, "ro", *(_FAILS_CLOSED if spec.slots is None else _FAILS_OVER)]
+    mode = ("rw", WRITABLE_OPTION) if spec.writable else ("ro",)
+    words = [*root, *mode, *(_FAILS_CLOSED if spec.slots is None else _FAILS_OVER)]
     if spec.state is not None:
         words.append(f"{STATE_OPTION}={spec.state.device or 'LABEL=' + STATE_LABEL}")
     for path in sorted(files):

@@ -72,6 +72,13 @@ def test_the_command_line_has_the_root_first_and_the_definition_s_words_last() -
     ]
 
 
+def test_a_root_that_may_be_written_is_mounted_so_and_left_alone() -> None:
+    said = command_line(DiskSpec(("raw",), root="ext4", writable=True), ROOT, {}).split()
+
+    assert said[1:3] == ["rw", "kiln.root=writable"]
+    assert "ro" not in said
+
+
 def test_state_on_a_disk_of_its_own_is_named_to_the_initrd() -> None:
     spec = DiskSpec(("raw",), state=DiskState(device="/dev/vdb"), console="")
 
