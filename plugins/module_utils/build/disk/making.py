@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ...core.canonical import digest, encode
 from ...core.errors import DriverError
 from ...core.files import write_whole
+from ...oci.image import Image
 from ...oci.layout import Layout
 from ...oci.tree import read_tree
 from ..definition_model import DiskSpec
@@ -30,7 +31,7 @@ from .workbench import Workbench, disk_spec, workbench
 
 Made = TypeVar("Made")
 
-_FORM = 2
+_FORM = 3
 """Counts up when disks of the same image come to be of other bytes."""
 
 
@@ -176,7 +177,13 @@ class _Work:
         toolbox = self._toolbox(disk_spec(self.mirror))
         self.say(f"Making the disk of {self.name}: {', '.join(self.spec.formats)}")
         epoch = self.sealed.base.epoch
-        with workbench(toolbox, name=self.name, session=self.session, epoch=epoch) as bench:
+        with workbench(
+            toolbox,
+            name=self.name,
+            session=self.session,
+            epoch=epoch,
+            expected=expected_bytes(self.sealed.image, self.spec),
+        ) as bench:
             laid = assemble(
                 bench,
                 read_tree(self.shop.layout, self.sealed.image.layers),
@@ -223,6 +230,16 @@ def store_forms(
         )
         for form in written_forms(spec.formats)
     )
+
+
+def expected_bytes(image: Image, spec: DiskSpec) -> int:
+    """Return about how many bytes the files take from which the disks of *image* come.
+
+    A root, its place in the disk, and each format; layers are compressed to a third of their size.
+    """
+    root = 3 * sum(layer.descriptor.size for layer in image.layers)
+    state = spec.state.size // 32 if spec.state is not None else 0
+    return (root + state) * (2 + len(spec.formats))
 
 
 def _kept(record: Path, layout: Layout) -> Disks | None:

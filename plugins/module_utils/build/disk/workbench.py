@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...core.command import Completed
 from ...core.errors import DriverError
+from ..bootstrapping import available_memory
+from ..container_shell import ContainerShell, container_shell
 from ..engine import SESSION_LABEL, Engine
 from ..toolbox import Toolbox, ToolboxSpec
 
@@ -28,8 +31,11 @@ PACKAGES = (
     "mtools",
     "qemu-utils",
     "systemd-boot-efi",
+    # It brings Python, by which the bench's shell runs.
     "systemd-ukify",
 )
+_SPARE_MEMORY = 3 << 30
+"""Bytes that are left to others, the machine of a boot test among them."""
 
 
 def disk_spec(mirror: str | None = None) -> ToolboxSpec:
@@ -44,10 +50,15 @@ class Workbench:
     engine: Engine
     container: str
     epoch: int
+    shell: ContainerShell | None = None
 
     def run(self, *argv: str, stdin: bytes | None = None) -> Completed:
         """Run a tool in the working folder to its end; DriverError says why it failed."""
-        done = self.engine.execute(self.container, self._command(argv), stdin=stdin, check=False)
+        command = self._command(argv)
+        if self.shell is not None:
+            done = self.shell.run(command, stdin)
+        else:
+            done = self.engine.execute(self.container, command, stdin=stdin, check=False)
         if done.status != 0:
             said = (done.stderr or done.stdout).decode("utf-8", "replace").strip()
             raise DriverError(f"{argv[0]} could not do its part of the disk: {said}")
@@ -75,24 +86,43 @@ class Workbench:
         return ["env", f"--chdir={FOLDER}", *clock, *argv]
 
 
+def folder_options(expected: int, memory: int) -> list[str]:
+    """Return the engine's options for a folder that is in memory where there is ample room. Pure.
+
+    :param expected: bytes that are going to be in it; 0 when nobody knows.
+    :param memory: bytes that programs can have.
+    """
+    room = memory - _SPARE_MEMORY
+    if not 0 < 2 * expected <= room:
+        return ["--volume", FOLDER]
+    kind = "volume-opt=type=tmpfs,volume-opt=device=tmpfs"
+    return ["--mount", f"type=volume,destination={FOLDER},{kind},volume-opt=o=size={room}"]
+
+
 @contextlib.contextmanager
-def workbench(toolbox: Toolbox, *, name: str, session: str, epoch: int) -> Iterator[Workbench]:
+def workbench(
+    toolbox: Toolbox, *, name: str, session: str, epoch: int, expected: int = 0
+) -> Iterator[Workbench]:
     """Give a workbench for the time of the block; the folder is gone afterwards.
 
     :param name: of the image in its definition.
     :param epoch: the time that tools take for the present one, in seconds since 1970.
+    :param expected: bytes that are going to be in the folder; 0 when nobody knows.
     """
     engine = toolbox.engine
     container = f"kiln-disk-{name}-{session}"
     engine.remove_containers([container])
+    # Where the engine is somewhere else, its memory is not known.
+    memory = 0 if os.environ.get("DOCKER_HOST") else available_memory()
     try:
         engine.start_container(
             container,
             toolbox.image,
             ["sleep", "infinity"],
-            options=["--init", "--network", "none", "--volume", FOLDER],
+            options=["--init", "--network", "none", *folder_options(expected, memory)],
             labels={SESSION_LABEL: session},
         )
-        yield Workbench(engine, container, epoch)
+        with container_shell(container) as shell:
+            yield Workbench(engine, container, epoch, shell)
     finally:
         engine.remove_containers([container])
