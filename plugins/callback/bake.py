@@ -20,6 +20,9 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+from ..plugin_utils import bytecode  # noqa: F401 (first: what follows is compiled once)
+
+# isort: split
 from ..module_utils.report.bake_summary import render_failure
 
 
