@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
+
+from ansible.errors import AnsibleError
 
 from ..module_utils.build.lost_blob import mending
 from ..module_utils.build.workshop import open_image
@@ -26,6 +29,18 @@ class ActionModule(BakeAction):
                 self.session(shop, task_vars),
                 image,
                 say=lambda text: self.say(f"{image}: {text}"),
+                started=self._connect,
             )
         facts = opened.pop("facts")
         return {"changed": bool(opened["pending"]), "ansible_facts": facts, **opened}
+
+    def _connect(self) -> None:
+        """Have Mitogen start its interpreter in the container, which the first task would wait for.
+
+        Its own process keeps it for all tasks of the host. Where that fails, the task says why.
+        """
+        bases = type(self._connection).__mro__
+        if not any(base.__module__ == "ansible_mitogen.connection" for base in bases):
+            return
+        with contextlib.suppress(AnsibleError):
+            self._connection._connect()

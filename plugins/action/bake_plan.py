@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..module_utils.build.chain import (
     chain_of,
 )
 from ..module_utils.build.definition import Definition, Parent, load_all, order
+from ..module_utils.build.engine import EngineFacts
 from ..module_utils.build.key.changes import explain
 from ..module_utils.build.lock_state import (
     LockDigests,
@@ -79,7 +81,7 @@ class ActionModule(BakeAction):
             _note_uses(shop, [chain for _steps, _runs, chain in details.values() if chain])
         session: Session | None = None
         if build and not self._task.check_mode:
-            session, waited = self._open(shop, build)
+            engine, session, waited = self._open(shop, build)
             if waited:
                 # Another bake had these images; what it made need not be made again.
                 refresh = mode.makes_lock
@@ -107,7 +109,7 @@ class ActionModule(BakeAction):
                 state.update(lock_state(*locks[definition.name]))
                 state.update(version=plans[definition.name].version)
                 if definition.name in building:
-                    state.update(status="planned", opened=time.time())
+                    state.update(status="planned", opened=time.time(), engine=asdict(engine))
                 session.write(definition.name, state)
             result["session"] = session.id
             result["build"] = [_build_host(session, definition) for definition in build]
@@ -200,9 +202,12 @@ class ActionModule(BakeAction):
         asked = asked_of(definition, signing_note(self, task_vars, definition.name))
         return lacking(asked, shop.cache.attested(ended.index))
 
-    def _open(self, shop: Workshop, build: Sequence[Definition]) -> tuple[Session, bool]:
-        """Return a session for *build*, and whether another bake had to be waited for."""
-        shop.engine.facts()  # says what to do when no engine answers, before anything is made
+    def _open(
+        self, shop: Workshop, build: Sequence[Definition]
+    ) -> tuple[EngineFacts, Session, bool]:
+        """Return the engine, a session for *build*, and whether it waited for another bake."""
+        # Says what to do when no engine answers, before anything is made.
+        facts = shop.engine.facts()
         reap_sessions(shop.home, shop.engine)
         shop.layout.ensure()
         shop.layout.sweep_partials()
@@ -214,7 +219,7 @@ class ActionModule(BakeAction):
 
         names = [definition.name for definition in build]
         session = open_session(shop.home, main_pid=main_process(), images=names, waiting=waiting)
-        return session, bool(waits)
+        return facts, session, bool(waits)
 
 
 def _note_uses(shop: Workshop, chains: Sequence[Chain]) -> None:

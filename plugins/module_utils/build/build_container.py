@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..core.errors import DriverError
@@ -195,6 +196,11 @@ def _common_prefix(one: Sequence[str], other: Sequence[str]) -> int:
     return count
 
 
+def ensure_apt_volume(engine: Engine) -> None:
+    """Make the volume of packages and their lists, which all build containers share."""
+    engine.create_volume(APT_VOLUME, {CACHE_LABEL: "apt"})
+
+
 def open_container(
     engine: Engine,
     *,
@@ -206,13 +212,14 @@ def open_container(
     lists: str,
     apt_conf: str = "",
     network: str = "",
+    started: Callable[[], None] = lambda: None,
 ) -> BuildContainer:
     """Start the build container and record the state that the first layer is compared with.
 
     :param apt_conf: further settings of apt.
     :param network: the engine's network that the container is in; the engine's choice when empty.
+    :param started: called once the container runs, beside what prepares it.
     """
-    engine.create_volume(APT_VOLUME, {CACHE_LABEL: "apt"})
     container_id = engine.start_container(
         name,
         image,
@@ -244,25 +251,29 @@ def open_container(
         ],
         labels={SESSION_LABEL: session, f"{LABEL}.building": image_name},
     )
-    prepared = engine.execute(
-        name,
-        [
-            "/bin/sh",
-            "-c",
-            _PREPARE,
-            "prepare",
-            session,
-            _APT_CONF.format(name=name) + apt_conf,
-            json.dumps(list(INVISIBLE)),
-            CAPTURE_SOURCE,
-            EXCLUDE,
-            INTERPRETER,
-            SNAPSHOT,
+    with ThreadPoolExecutor(1) as pool:
+        preparing = pool.submit(
+            engine.execute,
             name,
-            lists,
-        ],
-        check=False,
-    )
+            [
+                "/bin/sh",
+                "-c",
+                _PREPARE,
+                "prepare",
+                session,
+                _APT_CONF.format(name=name) + apt_conf,
+                json.dumps(list(INVISIBLE)),
+                CAPTURE_SOURCE,
+                EXCLUDE,
+                INTERPRETER,
+                SNAPSHOT,
+                name,
+                lists,
+            ],
+            check=False,
+        )
+        started()
+        prepared = preparing.result()
     if prepared.status != 0:
         said = (prepared.stderr or prepared.stdout).decode("utf-8", "replace").strip()
         raise DriverError(f"The build container of {image_name} could not be prepared: {said}")

@@ -140,7 +140,7 @@ def ensure_toolkit(
     engine: Engine,
     home: Home,
     *,
-    image: str,
+    image: Callable[[], str],
     suite: str,
     architecture: str,
     session: str,
@@ -149,6 +149,7 @@ def ensure_toolkit(
 ) -> str:
     """Return the volume's name, after it was filled in a container of the base's *image*.
 
+    :param image: gives its name; asked when the volume must be filled.
     :param pinned: what it must be made of; the volume that others use will do when it is.
 
     Raises DriverError when the base has no apt or its archive has no Python.
@@ -177,7 +178,7 @@ def ensure_toolkit(
                 "--volume",
                 f"{volume}:{MOUNT}",
                 *([] if pinned is None else ["--interactive", "--network", "none"]),
-                image,
+                image(),
                 "-c",
                 _BUILD,
                 "sh",

@@ -26,6 +26,7 @@ from .build_container import (
     capture,
     chain_image,
     close_container,
+    ensure_apt_volume,
     load_image,
     open_container,
 )
@@ -34,7 +35,7 @@ from .claims import await_shared_layers
 from .definition import load
 from .definition_model import Definition
 from .definition_schema import RESERVED_LAYERS
-from .engine import Engine
+from .engine import Engine, EngineFacts
 from .home import Home
 from .image_base import base_of, base_was_made_at
 from .lock_state import LockMode, lists_key, lock_path
@@ -99,9 +100,16 @@ class Workshop:
 
 
 def open_image(
-    shop: Workshop, session: Session, image: str, *, say: Callable[[str], None]
+    shop: Workshop,
+    session: Session,
+    image: str,
+    *,
+    say: Callable[[str], None],
+    started: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Prepare the build container of *image*, and write the tasks of the layers that must run.
+
+    :param started: called when the container runs, while it is being prepared.
 
     Gives ``tasks`` (path of the tasks file), ``container``, ``pending`` and ``restored`` (names of
     layers) and ``facts`` (what is known of the system in the image, for roles that ask).
@@ -110,7 +118,7 @@ def open_image(
 
     state = session.read(image)
     definition = _definition(state)
-    facts = shop.engine.facts()
+    facts = EngineFacts(**state["engine"])
     fresh = bool(state.get("refresh"))
     locking = locks.Locking.of(state, definition)
     shared = shop.shared(say)
@@ -149,17 +157,23 @@ def open_image(
     name = session.container_name(image)
     if chain.pending:
         layers = [*base.layers, *(r.layer for r in chain.restored if r.layer is not None)]
-        started_from = chain_image(shop.layout, shop.engine, facts, layers, f"{image}-{session.id}")
-        toolkit = ensure_toolkit(
-            shop.engine,
-            shop.home,
-            image=started_from,
-            suite=base.suite,
-            architecture=base.architecture,
-            session=session.id,
-            say=say,
-            pinned=locks.toolkit_of(shop, definition, locking),
-        )
+        with ThreadPoolExecutor(2) as pool:
+            # Neither needs the other, and each asks the engine a few times.
+            volume = pool.submit(ensure_apt_volume, shop.engine)
+            chained = f"{image}-{session.id}"
+            loading = pool.submit(chain_image, shop.layout, shop.engine, facts, layers, chained)
+            toolkit = ensure_toolkit(
+                shop.engine,
+                shop.home,
+                image=loading.result,
+                suite=base.suite,
+                architecture=base.architecture,
+                session=session.id,
+                say=say,
+                pinned=locks.toolkit_of(shop, definition, locking),
+            )
+            volume.result()
+            started_from = loading.result()
         container = open_container(
             shop.engine,
             name=name,
@@ -170,6 +184,7 @@ def open_image(
             lists=lists_key(base, locking.mode),
             apt_conf=locks.APT_CONF if locking.mode.reads_lock else "",
             network=shop.network,
+            started=started,
         )
         if not session.is_open:
             # The main process died meanwhile, and its keeper did not see this container.

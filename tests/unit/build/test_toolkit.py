@@ -54,7 +54,7 @@ def ensure(docker: FakeDocker, home: Path) -> str:
     return ensure_toolkit(
         Engine(docker),
         Home(home),
-        image="a-base",
+        image=lambda: "a-base",
         suite="bookworm",
         architecture="amd64",
         session="5e55",
@@ -114,7 +114,7 @@ def pinned(docker: FakeDocker, home: Path, digest: str) -> str:
     return ensure_toolkit(
         Engine(docker),
         Home(home),
-        image="a-base",
+        image=lambda: "a-base",
         suite="bookworm",
         architecture="amd64",
         session="5e55",
