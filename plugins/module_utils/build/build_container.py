@@ -35,6 +35,14 @@ SNAPSHOT = "/run/kiln/snapshot"
 EXCLUDE = "/run/kiln/invisible.json"
 REMOTE_TMP = "/run/kiln/tmp"
 
+# As a module, which Python compiles once for all captures of the container.
+_CAPTURE = """\
+import sys
+sys.path.insert(0, "/run/kiln/programs")
+from capture import main
+sys.exit(main())
+"""
+
 _WAIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN); signal.pause()"
 
 _APT_CONF = """\
@@ -88,7 +96,9 @@ rm -rf /var/lib/apt/lists
 ln -s "$mine/lists" /var/lib/apt/lists
 # Last: its presence is what lets roles run here.
 printf '%s' "$session" > /run/kiln/session
-exec "$6" -I -c "$4" snapshot --root / --state "$7" --exclude-file "$5"
+mkdir /run/kiln/programs
+printf '%s' "$4" > /run/kiln/programs/capture.py
+exec "$6" -I -c "${10}" snapshot --root / --state "$7" --exclude-file "$5"
 """
 
 _CLOSE = """\
@@ -269,6 +279,7 @@ def open_container(
                 SNAPSHOT,
                 name,
                 lists,
+                _CAPTURE,
             ],
             check=False,
         )
@@ -288,7 +299,7 @@ def capture(engine: Engine, container: str, *, epoch: int) -> Iterator[bytes]:
             INTERPRETER,
             "-I",
             "-c",
-            CAPTURE_SOURCE,
+            _CAPTURE,
             "capture",
             "--root",
             "/",

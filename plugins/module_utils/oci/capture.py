@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import errno
 import fnmatch
+import gc
 import json
 import os
 import re
@@ -365,7 +366,8 @@ def write_snapshot(
     }
     partial = path + b".partial"
     with open(partial, "w", encoding="ascii") as stream:
-        json.dump(state, stream)
+        # Not json.dump, which does without the quick encoder.
+        stream.write(json.dumps(state))
     os.replace(partial, path)
 
 
@@ -604,6 +606,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     snapshot.add_argument("--exclude-file", metavar="JSON")
     capture.add_argument("--epoch", required=True, type=int)
     chosen = parser.parse_args(arguments)
+    gc.disable()  # what is made lives to the end, which is near
     try:
         if chosen.command == "capture":
             with open(1, "wb", buffering=READ_BYTES, closefd=False) as out:
