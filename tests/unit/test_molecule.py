@@ -30,7 +30,7 @@ PROVED_ELSEWHERE = {
 }
 
 # Roles that no scenario runs yet. Whoever puts one into a scenario takes it out of here.
-IN_NO_SCENARIO = {"boot", "cloud_init", "kernel"}
+IN_NO_SCENARIO = {"ab_update", "boot", "cloud_init", "kernel"}
 
 
 def read(scenario: Path) -> dict[str, Any]:

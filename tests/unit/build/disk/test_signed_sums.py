@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,16 +23,16 @@ KEY = "ops@example.org"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder with a list; gpg has a key of its own for it."""
-    home = tmp_path / "gnupg"
-    home.mkdir(mode=0o700)
-    monkeypatch.setenv("GNUPGHOME", str(home))
     make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key"]
-    run([*make, KEY, "ed25519", "sign", "never"])
-    target = tmp_path / "disks"
-    target.mkdir()
-    (target / "SHA256SUMS").write_text(f"{'a' * 64}  web_1.0.1.efi\n")
-    yield target
-    run(["gpgconf", "--kill", "gpg-agent"])
+    # Its agent's socket is there, whose path may have 107 characters; a test's own may be longer.
+    with tempfile.TemporaryDirectory(prefix="kiln-", ignore_cleanup_errors=True) as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        run([*make, KEY, "ed25519", "sign", "never"])
+        target = tmp_path / "disks"
+        target.mkdir()
+        (target / "SHA256SUMS").write_text(f"{'a' * 64}  web_1.0.1.efi\n")
+        yield target
+        run(["gpgconf", "--kill", "gpg-agent"])
 
 
 def test_a_list_is_signed_until_it_changes(folder: Path) -> None:
