@@ -1,205 +1,225 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bills of materials: CycloneDX and SPDX, with bytes that repeat.
-
-They are written here and not by the formats' libraries, which take half a second to load: a tenth
-of a bake of which one layer changed. The tests compare every byte with what those would write.
-"""
+"""Bills of materials: CycloneDX and SPDX, each by its own library, with bytes that repeat."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
+from ..core.errors import DriverError
 from ..oci.predicates import CYCLONEDX, SPDX
 from ..oci.statement import Statement
 from .materials import Materials, package_url, spdx_licence
 from .packages import Package
 
+T = TypeVar("T")
+
 LAYER = "kiln.immutable:layer"
 """The property of a component that names the layer that brought it."""
 
-_UNKNOWN = "NOASSERTION"
+_LAYER_DIGEST = "kiln.immutable:layer:diff-id"
 
 
 def cyclonedx(materials: Materials) -> Statement:
     """Return *materials* as a CycloneDX 1.6 document, which is the statement's predicate."""
-    return Statement(CYCLONEDX, _cyclonedx(materials))
+    return Statement(
+        CYCLONEDX, _with_library("cyclonedx-python-lib", lambda: _cyclonedx(materials))
+    )
 
 
 def spdx(materials: Materials) -> Statement:
     """Return *materials* as an SPDX 2.3 document, which is the statement's predicate."""
-    return Statement(SPDX, _spdx(materials))
+    return Statement(SPDX, _with_library("spdx-tools", lambda: _spdx(materials)))
+
+
+def _with_library(name: str, make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except ImportError as error:
+        raise DriverError(
+            f"A bill of materials needs the Python library {name}.",
+            hint=f"Install it where Ansible runs (pip install {name}), or set seal.sbom to false.",
+        ) from error
 
 
 def _cyclonedx(materials: Materials) -> dict[str, Any]:
-    image = {
-        "type": "container",
-        "bom-ref": "image",
-        "name": materials.name,
-        "version": materials.digest,
-        "hashes": [{"alg": "SHA-256", "content": _hex(materials.digest)}],
-        "properties": _properties(
-            {
-                f"kiln.immutable:layers:{index:03}": f"{one.name} {one.diff_id}"
-                for index, one in enumerate(materials.layers)
-            }
-        ),
-    }
-    system = {
-        "type": "operating-system",
-        "bom-ref": "system",
-        "name": materials.system.get("ID", "debian"),
-        "version": materials.system.get("VERSION_ID"),
-        "description": materials.system.get("PRETTY_NAME"),
-    }
-    components = [_component(package, materials) for package in materials.packages]
-    components = [_told(one) for one in (system, *components)]
-    components.sort(key=lambda one: (one["type"], one["name"], one.get("version", "")))
-    references = sorted(one["bom-ref"] for one in components)
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{_number(materials)}",
-        "version": 1,
-        "metadata": {"timestamp": _time(materials.epoch).isoformat(), "component": _told(image)},
-        "components": components,
-        "dependencies": [
-            {"ref": "image", "dependsOn": references},
-            *({"ref": reference} for reference in references),
+    # Imported here: they take as long as all else of a bake that has nothing to do.
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.contact import OrganizationalEntity
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseAcknowledgement
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
+    def licence(name: str) -> DisjunctiveLicense:
+        declared = LicenseAcknowledgement.DECLARED
+        known = spdx_licence(name)
+        if known is not None:
+            return DisjunctiveLicense(id=known, acknowledgement=declared)
+        return DisjunctiveLicense(name=name, acknowledgement=declared)
+
+    def component(package: Package) -> Component:
+        url = package_url(package, materials.system)
+        layer = materials.layers[package.layer]
+        return Component(
+            type=ComponentType.LIBRARY,
+            bom_ref=url,
+            name=package.name,
+            version=package.version,
+            purl=PackageURL.from_string(url),
+            description=package.summary or None,
+            supplier=OrganizationalEntity(name=package.maintainer) if package.maintainer else None,
+            licenses=[licence(name) for name in _unique(package.licences)],
+            properties=[
+                Property(name=LAYER, value=layer.name),
+                Property(name=_LAYER_DIGEST, value=layer.diff_id),
+                Property(name="kiln.immutable:source", value=package.source),
+                Property(name="kiln.immutable:source:version", value=package.source_version),
+            ],
+        )
+
+    image = Component(
+        type=ComponentType.CONTAINER,
+        bom_ref="image",
+        name=materials.name,
+        version=materials.digest,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=materials.digest[7:])],
+        properties=[
+            Property(name=f"kiln.immutable:layers:{index:03}", value=f"{one.name} {one.diff_id}")
+            for index, one in enumerate(materials.layers)
         ],
-    }
-
-
-def _component(package: Package, materials: Materials) -> dict[str, Any]:
-    url = package_url(package, materials.system)
-    layer = materials.layers[package.layer]
-    licences = {spdx_licence(name) or name: spdx_licence(name) for name in package.licences}
-    # Those of SPDX's list first, as its library sorts them.
-    ordered = sorted(licences, key=lambda name: (licences[name] is None, name))
-    return {
-        "type": "library",
-        "bom-ref": url,
-        "name": package.name,
-        "version": package.version,
-        "purl": url,
-        "description": package.summary,
-        "supplier": {"name": package.maintainer} if package.maintainer else None,
-        "licenses": [
-            {"license": {"acknowledgement": "declared", "id" if licences[name] else "name": name}}
-            for name in ordered
-        ],
-        "properties": _properties(
-            {
-                LAYER: layer.name,
-                f"{LAYER}:diff-id": layer.diff_id,
-                "kiln.immutable:source": package.source,
-                "kiln.immutable:source:version": package.source_version,
-            }
-        ),
-    }
-
-
-def _properties(values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in values.items()]
+    )
+    system = Component(
+        type=ComponentType.OPERATING_SYSTEM,
+        bom_ref="system",
+        name=materials.system.get("ID", "debian"),
+        version=materials.system.get("VERSION_ID") or None,
+        description=materials.system.get("PRETTY_NAME") or None,
+    )
+    packages = [component(package) for package in materials.packages]
+    bom = Bom(
+        serial_number=uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}"),
+        metadata=BomMetaData(timestamp=_time(materials.epoch), component=image),
+        components=[system, *packages],
+    )
+    bom.register_dependency(image, [system, *packages])
+    found: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    # The library's own version would make bytes depend on it; a licence's home is in SPDX's list.
+    found["metadata"].pop("tools", None)
+    return found
 
 
 def _spdx(materials: Materials) -> dict[str, Any]:
-    image = "SPDXRef-image"
-    packages = [_plain_package(image, materials.name, materials.digest, "CONTAINER")]
-    relations = [_relation("SPDXRef-DOCUMENT", "DESCRIBES", image)]
-    layers = [f"SPDXRef-layer-{index:03}" for index in range(len(materials.layers))]
-    for own, layer in zip(layers, materials.layers, strict=True):
-        packages.append(_plain_package(own, f"layer {layer.name}", layer.diff_id, "ARCHIVE"))
-        relations.append(_relation(image, "CONTAINS", own))
+    from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter
+
+    converter: Any = DocumentConverter
+    found: dict[str, Any] = converter().convert(spdx_document(materials))
+    return found
+
+
+def spdx_document(materials: Materials) -> Any:
+    """Return *materials* as the SPDX library's own model, which its validator takes too."""
+    from spdx_tools.spdx import model as library
+
+    model: Any = library  # its package does not declare what it exports
+    nothing = model.SpdxNoAssertion()
+    namespace = uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}")
+    created = model.CreationInfo(
+        spdx_version="SPDX-2.3",
+        spdx_id="SPDXRef-DOCUMENT",
+        name=materials.name,
+        document_namespace=f"https://spdx.org/spdxdocs/{materials.name}-{namespace}",
+        creators=[model.Actor(model.ActorType.TOOL, "kiln.immutable")],
+        created=_time(materials.epoch).replace(tzinfo=None),
+    )
+
+    def checksum(digest: str) -> list[Any]:
+        return [model.Checksum(model.ChecksumAlgorithm.SHA256, digest.partition(":")[2])]
+
+    image = model.Package(
+        spdx_id="SPDXRef-image",
+        name=materials.name,
+        download_location=nothing,
+        version=materials.digest,
+        files_analyzed=False,
+        checksums=checksum(materials.digest),
+        primary_package_purpose=model.PackagePurpose.CONTAINER,
+    )
+    packages = [image]
+    relations = [
+        model.Relationship("SPDXRef-DOCUMENT", model.RelationshipType.DESCRIBES, image.spdx_id),
+    ]
+    for index, layer in enumerate(materials.layers):
+        packages.append(
+            model.Package(
+                spdx_id=f"SPDXRef-layer-{index:03}",
+                name=f"layer {layer.name}",
+                download_location=nothing,
+                version=layer.diff_id,
+                files_analyzed=False,
+                checksums=checksum(layer.diff_id),
+                primary_package_purpose=model.PackagePurpose.ARCHIVE,
+            )
+        )
+        relations.append(
+            model.Relationship(
+                image.spdx_id, model.RelationshipType.CONTAINS, f"SPDXRef-layer-{index:03}"
+            )
+        )
     for number, package in enumerate(materials.packages):
         name = re.sub(r"[^A-Za-z0-9.-]", "-", package.name)
         own = f"SPDXRef-package-{number:05}-{name}"
-        packages.append({"SPDXID": own, **_package(package, materials)})
-        relations.append(_relation(layers[package.layer], "CONTAINS", own))
-    return {
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "name": materials.name,
-        "documentNamespace": (f"https://spdx.org/spdxdocs/{materials.name}-{_number(materials)}"),
-        "creationInfo": {
-            "created": _time(materials.epoch).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "creators": ["Tool: kiln.immutable"],
-        },
-        "packages": packages,
-        "relationships": relations,
-    }
+        said = ", ".join(package.licences)
+        packages.append(
+            model.Package(
+                spdx_id=own,
+                name=package.name,
+                download_location=nothing,
+                version=package.version,
+                supplier=_supplier(package.maintainer, model) or nothing,
+                files_analyzed=False,
+                license_concluded=nothing,
+                license_declared=nothing,
+                license_comment=f"Debian's copyright file names: {said}" if said else None,
+                copyright_text=nothing,
+                summary=package.summary or None,
+                homepage=package.homepage if package.homepage.startswith("http") else None,
+                source_info=f"built from {package.source} {package.source_version}",
+                comment=f"in layer {materials.layers[package.layer].name}",
+                external_references=[
+                    model.ExternalPackageRef(
+                        model.ExternalPackageRefCategory.PACKAGE_MANAGER,
+                        "purl",
+                        package_url(package, materials.system),
+                    )
+                ],
+            )
+        )
+        layer_id = f"SPDXRef-layer-{package.layer:03}"
+        relations.append(model.Relationship(layer_id, model.RelationshipType.CONTAINS, own))
+    return model.Document(created, packages=packages, relationships=relations)
 
 
-def _plain_package(own: str, name: str, digest: str, purpose: str) -> dict[str, Any]:
-    return {
-        "SPDXID": own,
-        "name": name,
-        "versionInfo": digest,
-        "downloadLocation": _UNKNOWN,
-        "filesAnalyzed": False,
-        "checksums": [{"algorithm": "SHA256", "checksumValue": _hex(digest)}],
-        "primaryPackagePurpose": purpose,
-    }
-
-
-def _package(package: Package, materials: Materials) -> dict[str, Any]:
-    said = ", ".join(package.licences)
-    return _told(
-        {
-            "name": package.name,
-            "versionInfo": package.version,
-            "supplier": _supplier(package.maintainer),
-            "downloadLocation": _UNKNOWN,
-            "filesAnalyzed": False,
-            "licenseConcluded": _UNKNOWN,
-            "licenseDeclared": _UNKNOWN,
-            "licenseComments": f"Debian's copyright file names: {said}" if said else None,
-            "copyrightText": _UNKNOWN,
-            "summary": package.summary,
-            "homepage": package.homepage if package.homepage.startswith("http") else None,
-            "sourceInfo": f"built from {package.source} {package.source_version}",
-            "comment": f"in layer {materials.layers[package.layer].name}",
-            "externalRefs": [
-                {
-                    "referenceCategory": "PACKAGE_MANAGER",
-                    "referenceType": "purl",
-                    "referenceLocator": package_url(package, materials.system),
-                }
-            ],
-        }
+def _supplier(maintainer: str, model: Any) -> Any:
+    name, less, address = maintainer.partition("<")
+    if not name.strip():
+        return None
+    return model.Actor(
+        model.ActorType.ORGANIZATION, name.strip(), address.rstrip("> ") if less else None
     )
 
 
-def _relation(one: str, kind: str, other: str) -> dict[str, str]:
-    return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
-
-
-def _supplier(maintainer: str) -> str:
-    name, _less, address = maintainer.partition("<")
-    address = address.rstrip("> ")
-    if not name.strip():
-        return _UNKNOWN
-    return f"Organization: {name.strip()}" + (f" ({address})" if address else "")
-
-
-def _told(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is not known."""
-    return {key: value for key, value in values.items() if value not in (None, "", [])}
-
-
-def _hex(digest: str) -> str:
-    return digest.partition(":")[2]
-
-
-def _number(materials: Materials) -> UUID:
-    return uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}")
+def _unique(licences: tuple[str, ...]) -> list[str]:
+    """Leave out a name that has the same identifier as one before it."""
+    found = {spdx_licence(name) or name: name for name in reversed(licences)}
+    return list(found.values())
 
 
 def _time(epoch: int) -> datetime:
