@@ -76,7 +76,7 @@ locals {
   # The signal to stop by stays in it; no instruction for commit sets one.
   docker_run = ["-d", "-i", "-t", "--tmpfs=/run:exec", "--stop-signal=SIGQUIT", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
   # The account that Packer logs in as must not be in the image.
-  qemu_shutdown = "sudo sh -c 'userdel --force --remove packer; rm -f /etc/sudoers.d/90-cloud-init-users; systemctl poweroff'"
+  qemu_shutdown = "sudo sh -c 'userdel --force --remove packer; rm -f /etc/sudoers.d/packer; systemctl poweroff'"
 }
 
 source "docker" "remote" {
@@ -176,10 +176,12 @@ build {
   ]
 
   # Packages must not start their services in the machine that is built. The directory is what the lock of
-  # hardening_packages lets pass.
+  # hardening_packages lets pass. The role seal takes away what cloud-init lets its user do, and more is to be done then.
   provisioner "shell" {
     inline = [
       "if [ $(id -u) -eq 0 ]; then as=; else as=sudo; fi",
+      "[ -z \"$as\" ] || echo \"$(id -un) ALL=(ALL) NOPASSWD: ALL\" | sudo tee /etc/sudoers.d/packer > /dev/null",
+      "[ -z \"$as\" ] || sudo chmod 440 /etc/sudoers.d/packer",
       "$as mkdir -p /run/kiln",
       "printf '#!/bin/sh\\nexit 101\\n' | $as tee /usr/sbin/policy-rc.d > /dev/null",
       "$as chmod 755 /usr/sbin/policy-rc.d",
@@ -253,6 +255,12 @@ build {
     only             = ["qemu.local", "amazon-ebs.local"]
     environment_vars = ["PYTHON=keep"]
     script           = "${path.root}/remove-ansible.sh"
+  }
+
+  # The shutdown command of qemu does it there.
+  provisioner "shell" {
+    only   = ["amazon-ebs.remote", "amazon-ebs.local"]
+    inline = ["sudo rm -f /etc/sudoers.d/packer"]
   }
 
   post-processor "docker-tag" {
