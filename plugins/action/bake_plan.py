@@ -16,9 +16,6 @@ from typing import Any
 from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..plugin_utils import bytecode  # noqa: F401 (first: what follows is compiled once)
-
-# isort: split
 from ..module_utils.build.asked import asked_of, lacking
 from ..module_utils.build.base import base_key
 from ..module_utils.build.chain import (

@@ -20,10 +20,8 @@ from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
-from ..plugin_utils import bytecode  # noqa: F401 (first: what follows is compiled once)
-
-# isort: split
 from ..module_utils.report.bake_summary import render_failure
+from ..plugin_utils.bytecode import keep_bytecode
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core carries no type hints here
@@ -36,6 +34,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # ansible-core carrie
 
     def __init__(self) -> None:
         super().__init__()
+        # A callback is loaded before the actions, and none of the driver's files before it.
+        keep_bytecode()
         self._failures: dict[str, dict[str, Any]] = {}
 
     def v2_runner_on_unreachable(self, result: Any) -> None:

@@ -45,9 +45,6 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 
-from ..plugin_utils import bytecode  # noqa: F401 (first: what follows is compiled once)
-
-# isort: split
 from ..module_utils.build.definition import load_all
 from ..module_utils.core.errors import DriverError
 

@@ -4,8 +4,8 @@
 """Bytecode of this collection's files, kept from run to run.
 
 Ansible's loader of collections compiles each file in each run, which for the files of a bake took
-a quarter of a second. To import this module puts a finder before that loader; what the first of
-our plugins imports after it comes from the kept bytecode when its source is still the same.
+a quarter of a second. A finder before that loader takes what our plugins import from the kept
+bytecode when its source is still the same.
 
 The bytecode lies in Ansible's own home and not beside the sources, which may be another user's. It
 is taken by the content of its source and not by times or sizes, so an edit always counts.
@@ -31,10 +31,15 @@ FOLDER = "kiln-bytecode"
 _HASH = 8  # bytes of util.source_hash
 
 
-def keep_bytecode(folder: str) -> None:
-    """Have later imports of this collection's modules keep their bytecode in *folder*."""
-    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder(folder))
+def keep_bytecode() -> None:
+    """Have later imports of this collection's modules keep their bytecode in Ansible's home.
+
+    Without Ansible's loader (in unit tests) Python keeps it by itself, and nothing is done.
+    """
+    theirs = type(__spec__.loader).__module__.startswith("ansible.")
+    if theirs and not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        home = constants.config.get_config_value("ANSIBLE_HOME")
+        sys.meta_path.insert(0, Finder(os.path.join(home, FOLDER)))
 
 
 class Finder:
@@ -110,7 +115,3 @@ def _write(path: str, content: bytes) -> None:
     except OSError:
         os.unlink(name)
         raise
-
-
-if type(__spec__.loader).__module__.startswith("ansible."):
-    keep_bytecode(os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), FOLDER))
