@@ -74,7 +74,7 @@ def disk_manifest(disk: DiskSpec) -> dict[str, Any]:
     """Return what *disk* asks for, as a part of keys; its tests count by their content."""
     asked = asdict(replace(disk, tests=None))
     if disk.slots is None:
-        # Disks without them have the keys that they had before there were any.
+        # What nobody asked for is no part of the key.
         del asked["slots"]
     if disk.tests is not None:
         path = disk.tests.path
