@@ -10,9 +10,7 @@ It ends with 1 when a promised figure was missed. docs/performance.md says what 
 
 from __future__ import annotations
 
-import argparse
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -26,7 +24,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.catalog.documents i
 )
 from ansible_collections.kiln.immutable.plugins.module_utils.catalog.version import Version
 
-from .sheet import Machine, replace_measured, rounds_in_words, spread
+from .sheet import Machine, bench_parser, rounds_in_words, show, spread
 
 IMAGES, EACH = 50, 100
 LIMIT = 2.0
@@ -36,11 +34,7 @@ _STAMP = "2026-08-01T12:00:00Z"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.catalog", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("catalog", __doc__, rounds=5).parse_args(arguments)
     git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
     machine = Machine.now(("Git", git.split()[-1]), ("Python", sys.version.split()[0]))
     cases: dict[str, list[float]] = {"status": [], "promote": [], "promote, shared": []}
@@ -67,21 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     for case, figures in cases.items():
         verdict = "met" if median(figures) <= LIMIT else "missed"
         rows.append(f"| {case} | {spread(figures, 2)} | at most {LIMIT:g} | {verdict} |")
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.catalog', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            f"A catalog of {IMAGES * EACH} versions of {IMAGES} images, three channels each:",
-            f"whole runs of `ansible-playbook`, {rounds_in_words(options.rounds)}.",
-            "",
-            *rows,
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "catalog", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"A catalog of {IMAGES * EACH} versions of {IMAGES} images, three channels each:",
+        f"whole runs of `ansible-playbook`, {rounds_in_words(options.rounds)}.",
+        "",
+        *rows,
+    ]
+    show("catalog", arguments, options.write, lines)
     return 0 if all(median(figures) <= LIMIT for figures in cases.values()) else 1
 
 

@@ -10,9 +10,7 @@ It ends with 1 when a promised figure was missed. docs/performance.md says what 
 
 from __future__ import annotations
 
-import argparse
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,9 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.artefact import disks_of
 from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.records import Cache
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor import (
+    INDEX,
+    Descriptor,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
-from .sheet import Machine, replace_measured, rounds_in_words, spread
+from .sheet import Machine, bench_parser, rounds_in_words, show, spread
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAME = "bench-web-vm"
@@ -37,17 +43,11 @@ LIMITS = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.disk", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("disk", __doc__, rounds=3).parse_args(arguments)
     machine = Machine.now(("Docker Engine", Engine().facts().version))
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:
         figures = measure(Path(scratch), options.rounds)
     lines = [
-        f"Command: `{shlex.join(['python', '-m', 'tests.bench.disk', *arguments])}`",
-        "",
         *machine.lines,
         f"{rounds_in_words(options.rounds)}; the disk is not booted.",
         "",
@@ -60,24 +60,14 @@ def main(arguments: Sequence[str]) -> int:
         f" | {'met' if met[case] else 'missed'} |"
         for case, limit in LIMITS.items()
     ]
-    text = "\n".join(lines)
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "disk", text)
+    show("disk", arguments, options.write, lines)
     return 0 if all(met.values()) else 1
 
 
 def measure(scratch: Path, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each case of LIMITS, a figure for each round."""
-    images, site = scratch / "disks", scratch / "images" / "web-site"
-    shutil.copytree(CHECKOUT / "examples" / "images" / "web-site", site)
-    images.mkdir()
-    text = (CHECKOUT / "examples" / "disks" / "web-vm.yml").read_text("utf-8")
-    text = text.replace("name: web-vm\n", f"name: {NAME}\n")
-    text = text.replace("disk:\n", "disk:\n  boot_test: false\n  command_line: [bench=0]\n")
-    text = text.replace("  tests: web-vm-tests\n", "")
-    definition = images / f"{NAME}.yml"
-    definition.write_text(text, "utf-8")
+    definition = lay_definition(scratch)
+    text, site = definition.read_text("utf-8"), scratch / "images" / "web-site"
     figures: dict[str, list[float]] = {case: [] for case in LIMITS}
     first, unchanged, application = LIMITS
     try:
@@ -94,6 +84,37 @@ def measure(scratch: Path, rounds: int) -> dict[str, list[float]]:
         for reference in engine.references(f"kiln/{NAME}:*"):
             engine.remove_image(reference)
     return figures
+
+
+def lay_definition(scratch: Path) -> Path:
+    """Copy examples/disks/web-vm.yml and its site, without a boot test; return the definition."""
+    images, site = scratch / "disks", scratch / "images" / "web-site"
+    shutil.copytree(CHECKOUT / "examples" / "images" / "web-site", site)
+    images.mkdir()
+    text = (CHECKOUT / "examples" / "disks" / "web-vm.yml").read_text("utf-8")
+    text = text.replace("name: web-vm\n", f"name: {NAME}\n")
+    text = text.replace("disk:\n", "disk:\n  boot_test: false\n  command_line: [bench=0]\n")
+    text = text.replace("  tests: web-vm-tests\n", "")
+    definition = images / f"{NAME}.yml"
+    definition.write_text(text, "utf-8")
+    return definition
+
+
+def last_version() -> tuple[Layout, Descriptor]:
+    """Return the store and the index of the example's last version."""
+    home = Home.at(None)
+    layout = Layout(home.store)
+    record = Cache(home.cache, layout).latest(NAME)
+    if record is None:
+        raise SystemExit("bench: the bake left no version")
+    return layout, Descriptor(INDEX, record.index, layout.path(record.index).stat().st_size)
+
+
+def last_disk(form: str) -> Path:
+    """Return the file of the example's last version in the format *form*."""
+    layout, index = last_version()
+    (found,) = (one for one in disks_of(layout, index) if one.format == form)
+    return layout.path(found.blob.digest)
 
 
 def bake(definition: Path) -> float:

@@ -11,9 +11,7 @@ figure was missed. docs/performance.md says what is measured.
 
 from __future__ import annotations
 
-import argparse
 import secrets
-import shlex
 import shutil
 import sys
 import tempfile
@@ -29,7 +27,7 @@ from .contenders import CHECKOUT, Ground, Kiln
 from .dockerfile_build import Dockerfile
 from .packer_build import PLAIN, Packer
 from .process_group import ignore_interrupts, interrupts_raise
-from .sheet import Comparison, Machine, compare, replace_measured, rounds_in_words, spread
+from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show, spread
 
 COLD_RATIO = 1.6
 NOTHING_RATIO = 2.0
@@ -47,11 +45,7 @@ class Times:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.dockerfile", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("dockerfile", __doc__, rounds=3).parse_args(arguments)
     interrupts_raise()
     machine = Machine.now(("ansible-core", core_version), ("Docker Engine", engine.version()))
     name = f"bench-{secrets.token_hex(4)}"
@@ -76,25 +70,18 @@ def main(arguments: Sequence[str]) -> int:
         Comparison("nothing changed", ours.nothing, theirs.nothing, NOTHING_RATIO),
         Comparison("last step changed", ours.last_step, theirs.last_step, LAST_STEP_RATIO),
     ]
-    command = shlex.join(["python", "-m", "tests.bench.dockerfile", *arguments])
-    text = "\n".join(
-        [
-            f"Command: `{command}`",
-            "",
-            *machine.lines,
-            "",
-            f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-            "",
-            *compare(cases, "kiln", "docker build"),
-            "",
-            f"An `ansible-playbook` that does nothing: {spread(starts, 2)} s.",
-            "",
-            differing,
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "dockerfile", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
+        "",
+        *compare(cases, "kiln", "docker build"),
+        "",
+        f"An `ansible-playbook` that does nothing: {spread(starts, 2)} s.",
+        "",
+        differing,
+    ]
+    show("dockerfile", arguments, options.write, lines)
     return 0 if all(case.met for case in cases) else 1
 
 

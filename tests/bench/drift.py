@@ -10,14 +10,12 @@ It ends with 1 when a promised figure was missed. docs/performance.md says what 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
 import os
 import random
 import secrets
-import shlex
 import subprocess
 import sys
 import tarfile
@@ -52,7 +50,7 @@ from ansible_collections.kiln.immutable.plugins.plugin_utils.drift_check import 
 )
 from ansible_collections.kiln.immutable.plugins.plugin_utils.manifests import keep_manifest
 
-from .sheet import Machine, replace_measured, rounds_in_words, spread
+from .sheet import Machine, bench_parser, rounds_in_words, show, spread
 
 FILES = 10_000
 LIMIT = 3.0
@@ -64,11 +62,7 @@ _TAMPERED = "/usr/share/kiln-bench/00/0"
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, and put it into the page that is named."""
-    parser = argparse.ArgumentParser(prog="drift", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("drift", __doc__, rounds=5).parse_args(arguments)
     engine = _docker("version", "--format", "{{.Server.Version}}").decode().strip()
     machine = Machine.now(("Docker", engine), ("Python", sys.version.split()[0]))
     name = f"kiln-bench-drift-{secrets.token_hex(3)}"
@@ -87,23 +81,17 @@ def main(arguments: Sequence[str]) -> int:
         promised = "" if limit is None else f"at most {limit:g}"
         verdict = "" if limit is None else "met" if median(figures) <= limit else "missed"
         rows.append(f"| {case} | {spread(figures, 2)} | {promised} | {verdict} |")
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.drift', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            (
-                f"An instance of {files:,} files, {size / (1 << 20):.0f} MiB,"
-                f" {rounds_in_words(options.rounds)}:"
-            ),
-            "",
-            *rows,
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "drift", text)
+    lines = [
+        *machine.lines,
+        "",
+        (
+            f"An instance of {files:,} files, {size / (1 << 20):.0f} MiB,"
+            f" {rounds_in_words(options.rounds)}:"
+        ),
+        "",
+        *rows,
+    ]
+    show("drift", arguments, options.write, lines)
     met = (limit is None or median(figures) <= limit for limit, figures in cases.values())
     return 0 if all(met) else 1
 

@@ -10,16 +10,13 @@ It ends with 1 when a promised figure was missed. docs/performance.md says what 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import multiprocessing
 import random
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.simulated import (
@@ -57,7 +54,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.policy impor
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.run import Edge
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import Result
 
-from .sheet import Machine, replace_measured, rounds_in_words, spread
+from .sheet import Machine, bench_parser, rounds_in_words, show, spread
 
 SIZES = (2_500, 5_000, 10_000, 20_000)
 SIZE = 10_000
@@ -71,11 +68,7 @@ NEW = Release("web", "1.0.2", "sha256:" + "2" * 64, "kiln/web:1.0.2")
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.groups", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5, help="how often (default: 5)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("groups", __doc__, rounds=5).parse_args(arguments)
     machine = Machine.now(("Python", sys.version.split()[0]))
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         # All sizes in each round: what else the machine does then touches them alike.
@@ -106,28 +99,22 @@ def main(arguments: Sequence[str]) -> int:
         f"| {what} | {shown} | at most {limit:g} | {'met' if value <= limit else 'missed'} |"
         for what, shown, value, limit in rows
     ]
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.groups', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            f"Planning in {rounds_in_words(options.rounds)}, each in a process of its own:",
-            "",
-            "| instances | " + " | ".join(f"{size:,}" for size in SIZES) + " |",
-            "|---|" + "---|" * len(SIZES),
-            "| seconds | " + " | ".join(spread(planned[size], 2) for size in SIZES) + " |",
-            "",
-            "| what | measured | promised | |",
-            "|---|---|---|---|",
-            *table,
-            "",
-            story,
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "groups", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"Planning in {rounds_in_words(options.rounds)}, each in a process of its own:",
+        "",
+        "| instances | " + " | ".join(f"{size:,}" for size in SIZES) + " |",
+        "|---|" + "---|" * len(SIZES),
+        "| seconds | " + " | ".join(spread(planned[size], 2) for size in SIZES) + " |",
+        "",
+        "| what | measured | promised | |",
+        "|---|---|---|---|",
+        *table,
+        "",
+        story,
+    ]
+    show("groups", arguments, options.write, lines)
     return 0 if all(value <= limit for _what, _shown, value, limit in rows) else 1
 
 

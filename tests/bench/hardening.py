@@ -31,7 +31,14 @@ from .contenders import CHECKOUT, Build, Ground
 from .hardening_roots import Ours, Peer, Scanner, Verdict
 from .page import render_profile
 from .process_group import ignore_interrupts, interrupts_raise
-from .sheet import NOT_MEASURED, Machine, replace_measured, rounds_in_words, spread
+from .sheet import (
+    NOT_MEASURED,
+    Machine,
+    bench_parser,
+    replace_measured,
+    rounds_in_words,
+    spread,
+)
 
 LIMIT_SECONDS = 20.0
 LIMIT_TASKS = 90
@@ -92,9 +99,7 @@ class Measured:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.hardening", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
+    parser = bench_parser("hardening", __doc__, rounds=3)
     parser.add_argument(
         "--peer",
         type=_peer,
@@ -103,7 +108,6 @@ def main(arguments: Sequence[str]) -> int:
         metavar="NAME=PLAYBOOK",
         help="play PLAYBOOK (hosts: all) on the plain root beside ours; may be given again",
     )
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into PAGE")
     options = parser.parse_args(arguments)
     interrupts_raise()
     machine = Machine.now(("ansible-core", core_version), ("Docker Engine", engine.version()))

@@ -10,9 +10,7 @@ It ends with 1 when the promised figure was missed. docs/performance.md says wha
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import shlex
 import sys
 import tempfile
 import time
@@ -28,7 +26,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.key.inputs im
 from ansible_collections.kiln.immutable.plugins.module_utils.build.key.model import Variable
 from ansible_collections.kiln.immutable.plugins.plugin_utils.collector import collect_rarely
 
-from .sheet import Machine, replace_measured, rounds_in_words, spread
+from .sheet import Machine, bench_parser, rounds_in_words, show, spread
 
 TASK_FILES, TEMPLATES, FILES = 60, 200, 240
 TASKS_EACH = 8
@@ -54,11 +52,7 @@ level = {{{{ app_switch_{switch} | ternary('debug', 'info') }}}}
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.keys", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=9, help="how often (default: 9)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figure into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("keys", __doc__, rounds=9).parse_args(arguments)
     machine = Machine.now(("Python", sys.version.split()[0]))
     collect_rarely()  # as the action does that computes keys
     figures: list[float] = []
@@ -78,18 +72,12 @@ def main(arguments: Sequence[str]) -> int:
     met = median(figures) <= LIMIT_MS
     verdict = f"promised: at most {LIMIT_MS:.0f} ms, {'met' if met else 'missed'}"
     figure = f"{spread(figures, 0)} ms in {rounds_in_words(options.rounds)}"
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.keys', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            f"The key of a layer whose role has {written} files: {figure}; {verdict}.",
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "keys", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"The key of a layer whose role has {written} files: {figure}; {verdict}.",
+    ]
+    show("keys", arguments, options.write, lines)
     return 0 if met else 1
 
 

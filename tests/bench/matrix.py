@@ -11,9 +11,7 @@ figure was missed. docs/performance.md says what is measured.
 
 from __future__ import annotations
 
-import argparse
 import secrets
-import shlex
 import shutil
 import sys
 import tempfile
@@ -30,7 +28,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import 
 from . import engine
 from .contenders import CHECKOUT, Ground, bake_folder
 from .process_group import ignore_interrupts, interrupts_raise
-from .sheet import Comparison, Machine, compare, replace_measured, rounds_in_words, spread
+from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show, spread
 
 MATRIX = 4
 MANY = 10
@@ -41,11 +39,7 @@ MATRIX_RATIO = 0.6
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.matrix", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=3, help="how often (default: 3)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("matrix", __doc__, rounds=3).parse_args(arguments)
     interrupts_raise()
     machine = Machine.now(("ansible-core", core_version), ("Docker Engine", engine.version()))
     name = f"bench-{secrets.token_hex(4)}"
@@ -65,13 +59,10 @@ def main(arguments: Sequence[str]) -> int:
         ours = {v for v in engine.volumes() - before if v.startswith(("kiln-apt", "kiln-toolkit"))}
         engine.remove_all(name, sorted(ours))
         shutil.rmtree(folder, ignore_errors=True)
-    command = shlex.join(["python", "-m", "tests.bench.matrix", *arguments])
     seconds = median(quiet.ours)
     kept = seconds <= MANY_SECONDS
     promise = f"promised: at most {MANY_SECONDS} s, {'met' if kept else 'missed'}"
     lines = [
-        f"Command: `{command}`",
-        "",
         *machine.lines,
         "",
         f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
@@ -82,10 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         "",
         *compare([matrix], "side by side", "one after the other"),
     ]
-    text = "\n".join(lines)
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "matrix", text)
+    show("matrix", arguments, options.write, lines)
     return 0 if quiet.met and matrix.met and kept else 1
 
 

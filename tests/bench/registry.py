@@ -11,11 +11,9 @@ machine. It ends with 1 when a promised figure was missed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -41,7 +39,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import La
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.references import closure
 
-from .sheet import Comparison, Machine, compare, replace_measured, rounds_in_words
+from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show
 
 RATIO = 1.3
 MIB = 1 << 20
@@ -111,13 +109,7 @@ class Counter:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.registry", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=7, help="how often (default: 7)")
-    parser.add_argument(
-        "--write", type=Path, metavar="PAGE", help="put the table between the markers of PAGE"
-    )
-    options = parser.parse_args(arguments)
+    options = bench_parser("registry", __doc__, rounds=7).parse_args(arguments)
     try:
         skopeo = re.search(r"[0-9.]+", run(["skopeo", "--version"]).text)
         machine = Machine.now(("skopeo", skopeo[0] if skopeo else "?"), ("distribution", "2.8.2"))
@@ -133,26 +125,19 @@ def main(arguments: Sequence[str]) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     new = works.second.layers[-1].descriptor.size
-    command = shlex.join(["python", "-m", "tests.bench.registry", *arguments])
-    text = "\n".join(
-        [
-            f"Command: `{command}`",
-            "",
-            *machine.lines,
-            "",
-            f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-            "",
-            *compare(comparisons, "kiln", "skopeo"),
-            "",
-            "| a version whose base is there already | bytes that the client sent |",
-            "|---|---|",
-            f"| the new layer | {new} |",
-            *(f"| {title} | {count} |" for title, count in counted),
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "registry", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
+        "",
+        *compare(comparisons, "kiln", "skopeo"),
+        "",
+        "| a version whose base is there already | bytes that the client sent |",
+        "|---|---|",
+        f"| the new layer | {new} |",
+        *(f"| {title} | {count} |" for title, count in counted),
+    ]
+    show("registry", arguments, options.write, lines)
     return 0 if all(case.met for case in comparisons) else 1
 
 

@@ -11,8 +11,6 @@ fails, as each does when a single request is lost, or when there were too few.
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -20,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .sheet import Machine, replace_measured
+from .sheet import Machine, bench_parser, show
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = "tests/integration/groups/test_rotation.py"
@@ -29,10 +27,7 @@ WANTED = 50_000
 
 def main(arguments: Sequence[str]) -> int:
     """Run the tests, print the table, and put it into the page that is named."""
-    parser = argparse.ArgumentParser(prog="requests", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("requests", __doc__, rounds=None).parse_args(arguments)
     asked = ["docker", "version", "--format", "{{.Server.Version}}"]
     engine = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     machine = Machine.now(("Docker Engine", engine))
@@ -47,24 +42,18 @@ def main(arguments: Sequence[str]) -> int:
     total = sum(requests for _what, _backend, requests in counted)
     met = done.returncode == 0 and total >= WANTED
     failed = "none" if done.returncode == 0 else "a test failed: see its output"
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.requests', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            "| what happened | backend | requests answered |",
-            "|---|---|---|",
-            *(f"| {what} | {backend} | {requests:,} |" for what, backend, requests in counted),
-            "",
-            "| requests in all | promised | lost | |",
-            "|---|---|---|---|",
-            f"| {total:,} | at least {WANTED:,} | {failed} | {'met' if met else 'missed'} |",
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "requests", text)
+    lines = [
+        *machine.lines,
+        "",
+        "| what happened | backend | requests answered |",
+        "|---|---|---|",
+        *(f"| {what} | {backend} | {requests:,} |" for what, backend, requests in counted),
+        "",
+        "| requests in all | promised | lost | |",
+        "|---|---|---|---|",
+        f"| {total:,} | at least {WANTED:,} | {failed} | {'met' if met else 'missed'} |",
+    ]
+    show("requests", arguments, options.write, lines)
     return 0 if met else 1
 
 

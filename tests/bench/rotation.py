@@ -12,11 +12,9 @@ promised figure was missed. docs/performance.md says what is measured.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ipaddress
 import json
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -42,7 +40,7 @@ from ansible_collections.kiln.immutable.tests.integration.groups.releases import
     vary,
 )
 
-from .sheet import Comparison, Machine, compare, replace_measured, rounds_in_words
+from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RATIO = 1.2
@@ -95,11 +93,7 @@ class Round:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the bench; return the exit status."""
-    parser = argparse.ArgumentParser(prog="rotation", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=4, help="how often (default: 4)")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
-    options = parser.parse_args(arguments)
+    options = bench_parser("rotation", __doc__, rounds=4).parse_args(arguments)
     try:
         version = run(["docker", "version", "--format", "{{.Server.Version}}"]).text
         with _images() as (balancer, images), tempfile.TemporaryDirectory() as folder:
@@ -117,27 +111,21 @@ def main(arguments: Sequence[str]) -> int:
     lost = [sum(one.lost for one in side) for side in (ours, theirs)]
     fewer = lost[0] < lost[1]
     verdict = "met" if fewer else "missed"
-    text = "\n".join(
-        [
-            f"Command: `{shlex.join(['python', '-m', 'tests.bench.rotation', *arguments])}`",
-            "",
-            *machine.lines,
-            "",
-            f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-            "",
-            *compare([times], "kiln", "docker service update"),
-            "",
-            "| meanwhile | requests answered | lost | lost in each round | most containers |",
-            "|---|---|---|---|---|",
-            _requests("kiln", ours),
-            _requests("docker service update", theirs),
-            "",
-            f"Fewer requests lost than with `docker service update`: {verdict}.",
-        ]
-    )
-    print(text)
-    if options.write is not None:
-        replace_measured(options.write, "rotation", text)
+    lines = [
+        *machine.lines,
+        "",
+        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
+        "",
+        *compare([times], "kiln", "docker service update"),
+        "",
+        "| meanwhile | requests answered | lost | lost in each round | most containers |",
+        "|---|---|---|---|---|",
+        _requests("kiln", ours),
+        _requests("docker service update", theirs),
+        "",
+        f"Fewer requests lost than with `docker service update`: {verdict}.",
+    ]
+    show("rotation", arguments, options.write, lines)
     return 0 if times.met and fewer else 1
 
 

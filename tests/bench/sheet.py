@@ -9,8 +9,10 @@ Each bench has a place of its own: the lines between ``<!-- measured NAME: begin
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,35 @@ BUSY_LOAD = 0.75
 """Load for each core above which the figures are not to be trusted."""
 
 NOT_MEASURED = "not measured"
+
+
+def bench_parser(
+    bench: str, description: str | None, *, rounds: int | None
+) -> argparse.ArgumentParser:
+    """Return the parser of a bench with the options that all have.
+
+    :param bench: the name of its module.
+    :param rounds: measured unless somebody asks for another number; None when there are none.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m tests.bench.{bench}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if rounds is not None:
+        default = f"how often (default: {rounds})"
+        parser.add_argument("--rounds", type=int, default=rounds, help=default)
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the figures into PAGE")
+    return parser
+
+
+def show(bench: str, arguments: Sequence[str], page: Path | None, lines: Sequence[str]) -> None:
+    """Print *lines* below the command that measured them, and put both into *page*."""
+    command = shlex.join(["python", "-m", f"tests.bench.{bench}", *arguments])
+    text = "\n".join([f"Command: `{command}`", "", *lines])
+    print(text)
+    if page is not None:
+        replace_measured(page, bench.replace("_", "-"), text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,189 @@
+# Copyright: (c) 2026, kiln.immutable contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures how long a disk of ours takes to serve a page, beside a plain Debian disk with nginx.
+
+    make bench BENCH=disk_boot
+
+Both are booted by QEMU's translator. It ends with 1 when the promised ratio was missed;
+docs/performance.md says what is measured.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
+from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import DiskSpec
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.assembly import (
+    DISK,
+    assemble,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.machine import (
+    Drive,
+    Machine,
+    MachineSpec,
+    last_words,
+    machine,
+    machine_spec,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.workbench import (
+    FOLDER,
+    Workbench,
+    disk_spec,
+    workbench,
+)
+from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.toolbox import ensure_toolbox
+from ansible_collections.kiln.immutable.plugins.module_utils.core.waiting import wait_for
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import read_image
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import Layer, store_layer
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
+from ansible_collections.kiln.immutable.plugins.module_utils.oci.tree import read_tree
+
+from .disk import NAME, bake, last_version, lay_definition
+from .sheet import Comparison, bench_parser, compare, rounds_in_words, show
+from .sheet import Machine as Host
+
+LIMIT = 1.0
+PATIENCE = 600.0
+PORT = 8000
+PLAIN_PACKAGES = (
+    "linux-image-cloud-amd64",
+    "initramfs-tools",
+    "systemd-sysv",
+    "systemd-resolved",
+    "dbus",
+    "cloud-init",
+    "openssh-server",
+    "nftables",
+    "sudo",
+    "nginx",
+)
+"""What Debian's own cloud image has of the example's, and nginx."""
+
+_NETWORK = "[Match]\\nName=e*\\n[Network]\\nDHCP=yes\\n"
+_HOOKS = (
+    f'printf "{_NETWORK}" > "$1/etc/systemd/network/80-dhcp.network"',
+    'chroot "$1" systemctl enable systemd-networkd',
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the bench; return the exit status."""
+    options = bench_parser("disk_boot", __doc__, rounds=3).parse_args(arguments)
+    host = Host.now(("Docker Engine", Engine().facts().version))
+    with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:
+        found = measure(Path(scratch), options.rounds)
+    lines = [
+        *host.lines,
+        "",
+        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
+        "",
+        *compare([found], "kiln", "plain Debian"),
+    ]
+    show("disk_boot", arguments, options.write, lines)
+    return 0 if found.met else 1
+
+
+def measure(scratch: Path, rounds: int) -> Comparison:
+    """Boot both disks in turn, *rounds* times, and return the seconds until each serves."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    with our_disk(scratch) as (mine, spec), plain_disk(scratch) as (plain, plain_spec):
+        for _round in range(rounds):
+            ours.append(seconds_to_serve(mine, spec.boot, 8080))
+            theirs.append(seconds_to_serve(plain, plain_spec.boot, 80))
+    return Comparison("from power to a page", ours, theirs, LIMIT)
+
+
+@contextmanager
+def our_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
+    """Give a bench with the disk of examples/disks/web-vm.yml, baked unless it is there."""
+    definition = lay_definition(scratch)
+    engine = Engine()
+    try:
+        bake(definition)
+        spec = load(definition).disk
+        if spec is None:
+            raise SystemExit("bench: the example has no disk")
+        layout, index = last_version()
+        image = read_image(layout, index)
+        with laid(layout, image.layers, spec, image.manifest.digest) as bench:
+            yield bench, spec
+    finally:
+        for reference in engine.references(f"kiln/{NAME}:*"):
+            engine.remove_image(reference)
+
+
+@contextmanager
+def plain_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
+    """Give a bench with a disk of what mmdebstrap makes, with Debian's own initrd."""
+    tar = scratch / "plain.tar"
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={','.join(PLAIN_PACKAGES)}",
+    ]
+    command += [f"--customize-hook={hook}" for hook in _HOOKS]
+    subprocess.run([*command, "bookworm", str(tar)], check=True)
+    layout = Layout(scratch / "plain")
+    layout.ensure()
+    with tar.open("rb") as stream:
+        layer = store_layer(layout, iter(lambda: stream.read(1 << 20), b""))
+    if layer is None:
+        raise SystemExit("bench: mmdebstrap made nothing")
+    tar.unlink()
+    spec = DiskSpec(("raw",), root="ext4", writable=True, boot="bios")
+    with laid(layout, [layer], spec, layer.diff_id) as bench:
+        yield bench, spec
+
+
+@contextmanager
+def laid(layout: Layout, layers: Sequence[Layer], spec: DiskSpec, seed: str) -> Iterator[Workbench]:
+    """Give a bench with the disk of *layers*."""
+    toolbox = ensure_toolbox(disk_spec(), engine=Engine(), home=Home.at(None))
+    session = uuid.uuid4().hex[:8]
+    with workbench(toolbox, name="boot-bench", session=session, epoch=0) as bench:
+        tree = read_tree(layout, layers)
+        assemble(bench, tree, spec, image=NAME, seed=seed, architecture="amd64")
+        bench.run("truncate", "--size=64M", "state.raw")
+        yield bench
+
+
+def seconds_to_serve(bench: Workbench, firmware: str, port: int) -> float:
+    """Return how long the disk on *bench* takes from power to a page on *port*."""
+    toolbox = ensure_toolbox(machine_spec(), engine=Engine(), home=Home.at(None))
+    spec = MachineSpec((Drive(f"{FOLDER}/{DISK}"),), firmware=firmware, ports={port: PORT})
+    started = time.monotonic()
+    with machine(
+        toolbox,
+        spec,
+        name="boot-bench",
+        session=uuid.uuid4().hex[:8],
+        options=["--volumes-from", f"{bench.container}:ro"],
+    ) as it:
+        wait_for("a page", lambda: _page(it), timeout=PATIENCE, interval=0.5)
+        return time.monotonic() - started
+
+
+def _page(it: Machine) -> bool | None:
+    if not it.runs:
+        raise SystemExit(f"bench: the machine stopped: {last_words(it.console)}")
+    ask = ["socat", "-t", "3", "-T", "5", "-", f"TCP:127.0.0.1:{PORT}"]
+    asked = b"GET / HTTP/1.0\r\n\r\n"
+    said = it.engine.execute(it.container, ask, stdin=asked, check=False).stdout
+    return True if b" 200 OK" in said.partition(b"\n")[0] else None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
