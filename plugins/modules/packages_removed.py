@@ -53,28 +53,15 @@ removed:
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.core.dpkg import read_status, run_apt
 from ..module_utils.core.errors import DriverError
 from ..module_utils.core.module import run_module
 
-STATUS = Path("/var/lib/dpkg/status")
 MANAGER = "apt"
-_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-
-
-def installed(status: str) -> set[str]:
-    """Return the packages that dpkg's *status* file says are there, in whatever state."""
-    found = set()
-    for stanza in status.split("\n\n"):
-        name = re.search(r"(?m)^Package: (\S+)$", stanza)
-        state = re.search(r"(?m)^Status: \S+ \S+ (\S+)$", stanza)
-        if name and state and state[1] != "not-installed":
-            found.add(name[1])
-    return found
 
 
 def unwanted(there: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -85,17 +72,17 @@ def unwanted(there: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 def body(module: AnsibleModule) -> Mapping[str, Any]:
     """Purge what is there."""
-    there = installed(STATUS.read_text("utf-8", "replace")) if STATUS.is_file() else set()
+    there = {package.name for package in read_status()}
     names = unwanted(there, module.params["names"])
     if names:
         _only(module, names)
         if not module.check_mode:
-            _run(module, ["apt-get", "--quiet=2", "--yes", "purge", *names])
+            run_apt(module, ["apt-get", "--quiet=2", "--yes", "purge", *names], "purge packages")
     if module.params["manager"] and MANAGER in there:
         names = [*names, MANAGER]
         if not module.check_mode:
             force = "--force-remove-essential,remove-protected,depends"
-            _run(module, ["dpkg", force, "--purge", MANAGER])
+            run_apt(module, ["dpkg", force, "--purge", MANAGER], f"purge {MANAGER}")
     return {
         "changed": bool(names),
         "removed": names,
@@ -104,7 +91,8 @@ def body(module: AnsibleModule) -> Mapping[str, Any]:
 
 
 def _only(module: AnsibleModule, names: list[str]) -> None:
-    plan = _run(module, ["apt-get", "--simulate", "--quiet=2", "purge", *names])
+    simulate = ["apt-get", "--simulate", "--quiet=2", "purge", *names]
+    plan = run_apt(module, simulate, "say what a purge would do")
     found = re.findall(r"^(?:Purg|Remv) (\S+)", plan, flags=re.MULTILINE)
     others = sorted({name.partition(":")[0] for name in found} - set(names))
     if others:
@@ -112,13 +100,6 @@ def _only(module: AnsibleModule, names: list[str]) -> None:
             f"{', '.join(names)} cannot be removed because of {', '.join(others)}.",
             hint="Take out of the list what the image needs, or add these packages to it.",
         )
-
-
-def _run(module: AnsibleModule, command: list[str]) -> str:
-    code, output, errors = module.run_command(command, environ_update=_ENVIRONMENT)
-    if code:
-        raise DriverError(f"{command[0]} failed: {(errors or output).strip()}")
-    return str(output)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from .contenders import CHECKOUT, TIMEOUT, Build, Ground, playbook_program
 from .process_group import run_grouped
 
 LIST_MINUTES = 60
-"""How old package lists may be: what the roles' cache_valid_time says."""
+"""How old package lists may be: as the module packages_installed has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from ansible_collections.kiln.immutable.tests.integration.publish.disks import (
     record_version,
     subject,
 )
+from ansible_collections.kiln.immutable.tests.integration.publish.playing import play
 
 HERE = Path(__file__).parent
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -302,42 +303,18 @@ def test_the_playbook_publishes_once(moto: Moto, checkout: Path, tmp_path: Path)
     home = tmp_path / "home"
     version = record_version(home, b"playbook")
     tfvars = tmp_path / "images.auto.tfvars.json"
-    arguments = ["-e", "kiln_image=web-vm", "-e", "kiln_target=aws", "-e", f"kiln_tfvars={tfvars}"]
+    given = {"kiln_image": "web-vm", "kiln_target": "aws", "kiln_tfvars": str(tfvars)}
 
-    def play(*more: str) -> str:
-        program = Path(sys.executable).with_name("ansible-playbook")
-        playbook = str(checkout / "playbooks" / "disks.yml")
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")}
-        settings = {
-            "ANSIBLE_COLLECTIONS_PATH": str(checkout / ".collections"),
-            "ANSIBLE_CONFIG": str(checkout / "ansible.cfg"),
-            "ANSIBLE_HOME": str(tmp_path / "ansible"),
-            "ANSIBLE_NOCOLOR": "true",
-            "KILN_HOME": str(home),
-        }
-        done = subprocess.run(
-            [sys.executable, str(program), playbook, *arguments, *more],
-            env={**inherited, **settings},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    looked = play("--check", "--diff")
+    looked = play(checkout, home, "--check", "--diff", given=given)
     assert "+Register web-vm-1.0.1 in eu-west-1" in looked
     assert not [form for form in moto.forms("RegisterImage") if form["Name"] == "web-vm-1.0.1"]
     assert not tfvars.exists()
 
-    first = play("-vvv")
+    first = play(checkout, home, "-vvv", given=given)
     (form,) = [form for form in moto.forms("RegisterImage") if form["Name"] == "web-vm-1.0.1"]
     assert form["Description"].startswith(f"web-vm {version.number}, disk sha256:")
     assert "changed=1 " in first
     assert "a secret key" not in first
     (image,) = json.loads(tfvars.read_text())["web_vm_ami"].values()
     assert image in first
-    assert "changed=0 " in play()
+    assert "changed=0 " in play(checkout, home, given=given)

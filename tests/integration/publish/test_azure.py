@@ -19,9 +19,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.action.disk_publish_azure import ActionModule
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
 from ansible_collections.kiln.immutable.plugins.module_utils.core.files import locked
 from ansible_collections.kiln.immutable.plugins.module_utils.core.waiting import wait_for
+from ansible_collections.kiln.immutable.plugins.module_utils.publish import azure as publishing
 from ansible_collections.kiln.immutable.plugins.module_utils.publish.azure import (
     Azure,
     AzurePublication,
@@ -44,6 +46,7 @@ from ansible_collections.kiln.immutable.tests.integration.publish.fake_cloud imp
     Request,
     serving,
 )
+from ansible_collections.kiln.immutable.tests.integration.publish.playing import perform
 from azure.mgmt.compute import ComputeManagementClient
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -243,6 +246,73 @@ def test_a_gallery_gets_a_version_in_each_region(
     regions = [region["name"] for region in properties["publishingProfile"]["targetRegions"]]
     assert regions == ["westeurope", "northeurope"]
     assert publish(disk, azure, GALLERY) == (image, [])
+
+
+def test_a_task_says_what_the_image_is_to_be(
+    manager: FakeCompute,
+    azure: Azure,
+    disk: Subject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, str] = {}
+
+    def given(**options: str) -> Azure:
+        asked.update(options)
+        return azure
+
+    monkeypatch.setattr(publishing, "azure_clients", given)
+
+    done, _steps = perform(
+        ActionModule,
+        disk,
+        tmp_path,
+        subscription="s",
+        resource_group="images",
+        location="westeurope",
+        storage_account="shelf",
+        gallery="g",
+        definition="web-vm",
+        regions=["northeurope"],
+        tags={"team": "ops"},
+    )
+
+    made = manager.resources[VERSION]
+    source = made["properties"]["storageProfile"]["osDiskImage"]["source"]
+    assert asked["account"] == "shelf"
+    assert asked["container"] == "disks"
+    assert source["storageAccountId"].endswith("/Microsoft.Storage/storageAccounts/shelf")
+    assert made["tags"]["team"] == "ops"
+    assert done.facts == {"id": VERSION}
+    assert done.tfvars == {"web_vm_image_id": VERSION}
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("subscription", "No subscription of Azure is named"),
+        ("storage_account", "No storage account of Azure is named"),
+        ("location", "The option location is not given"),
+        ("gallery", "The options gallery and definition need each other"),
+    ],
+)
+def test_a_task_that_leaves_something_out_is_told_so(
+    missing: str, said: str, disk: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_SUBSCRIPTION_ID", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(name, raising=False)
+    arguments = {
+        "subscription": "s",
+        "resource_group": "images",
+        "location": "westeurope",
+        "storage_account": "shelf",
+        "gallery": "g",
+        "definition": "web-vm",
+    }
+    del arguments[missing]
+
+    with pytest.raises(DriverError, match=said):
+        perform(ActionModule, disk, tmp_path, **arguments)
 
 
 def test_a_disk_for_bios_is_of_the_first_generation(

@@ -15,7 +15,9 @@ from typing import Any
 
 import google_crc32c
 import pytest
+from ansible_collections.kiln.immutable.plugins.action.disk_publish_google import ActionModule
 from ansible_collections.kiln.immutable.plugins.module_utils.core.errors import DriverError
+from ansible_collections.kiln.immutable.plugins.module_utils.publish import google as publishing
 from ansible_collections.kiln.immutable.plugins.module_utils.publish.google import (
     Google,
     GooglePublication,
@@ -31,6 +33,7 @@ from ansible_collections.kiln.immutable.tests.integration.publish.fake_cloud imp
     Request,
     serving,
 )
+from ansible_collections.kiln.immutable.tests.integration.publish.playing import perform
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1, storage
 
@@ -178,6 +181,47 @@ def test_the_image_is_made_of_an_object_that_goes_again(
     assert disk.disk.blob.digest in image["description"]
     assert google.objects == {}
     assert publish(disk, clients) == (link, [])
+
+
+def test_a_task_says_what_the_image_is_to_be(
+    google: FakeGoogle,
+    clients: Google,
+    disk: Subject,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: dict[str, str] = {}
+
+    def given(**options: str) -> Google:
+        asked.update(options)
+        return clients
+
+    monkeypatch.setattr(publishing, "google_clients", given)
+
+    done, steps = perform(
+        ActionModule,
+        disk,
+        tmp_path,
+        project=PROJECT,
+        bucket=BUCKET,
+        name="shop",
+        family="shops",
+        locations=["eu"],
+        labels={"team": "ops"},
+    )
+
+    image = google.images["shop"]
+    assert asked == {"project": PROJECT, "bucket": BUCKET}
+    assert (image["family"], image["storageLocations"]) == ("shops", ["eu"])
+    assert image["labels"]["team"] == "ops"
+    assert done.facts == {"link": image["selfLink"], "name": "shop"}
+    assert done.tfvars == {"web_vm_image": image["selfLink"]}
+    assert steps
+
+
+def test_a_task_without_a_bucket_is_told_how_to_name_one(disk: Subject, tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match=r"The option bucket is not given. -e kiln_google_bucket"):
+        perform(ActionModule, disk, tmp_path, project=PROJECT)
 
 
 def test_a_chunk_that_fails_is_sent_again(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -30,8 +31,10 @@ from ansible_collections.kiln.immutable.plugins.module_utils.publish.libvirt imp
 from ansible_collections.kiln.immutable.plugins.module_utils.publish.steps import Steps
 from ansible_collections.kiln.immutable.tests.integration.publish.disks import (
     disk_bytes,
+    record_version,
     subject,
 )
+from ansible_collections.kiln.immutable.tests.integration.publish.playing import play
 
 POOL = "disks"
 
@@ -205,3 +208,28 @@ def test_a_volume_of_something_else_stays(publication: LibvirtPublication) -> No
 def test_a_pool_that_is_not_there_is_named(publication: LibvirtPublication) -> None:
     with pytest.raises(DriverError, match=r"Storage pool not found.*nowhere"):
         replace(publication, pool="nowhere").run()
+
+
+def test_the_playbook_publishes_once(daemon: Daemon, checkout: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    record_version(home, b"libvirt", ("qcow2",))
+    tfvars = tmp_path / "images.auto.tfvars.json"
+    given = {
+        "kiln_image": "web-vm",
+        "kiln_target": "libvirt",
+        "kiln_tfvars": str(tfvars),
+        "kiln_libvirt_uri": daemon.uri,
+        "kiln_libvirt_pool": POOL,
+    }
+    name = "web-vm_1.0.1.qcow2"
+
+    looked = play(checkout, home, "--check", "--diff", given=given)
+    assert not (daemon.pool / name).exists()
+    first = play(checkout, home, given=given)
+
+    assert (daemon.pool / name).exists()
+    assert name in looked
+    assert "changed=1 " in first
+    volume = {"format": "qcow2", "name": name, "pool": POOL}
+    assert json.loads(tfvars.read_text()) == {"web_vm_volume": volume}
+    assert "changed=0 " in play(checkout, home, given=given)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.kiln.immutable.plugins.module_utils.core import dpkg
 from ansible_collections.kiln.immutable.plugins.modules import (
     line_edits,
     packages_removed,
@@ -126,7 +127,7 @@ def test_packages_are_found_by_pattern_in_dpkg_s_database() -> None:
         "Package: ftp\nStatus: purge ok not-installed\n\n"
         "Package: dovecot-imapd\nStatus: install ok installed\n"
     )
-    there = packages_removed.installed(status)
+    there = {package.name for package in dpkg.parse_status(status)}
     assert there == {"telnet", "talk", "dovecot-imapd"}
     assert packages_removed.unwanted(there, ["dovecot-*", "ftp", "talk"]) == [
         "dovecot-imapd",
