@@ -82,9 +82,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.dpkg import Installed, read_status, run_apt
+from ..module_utils.core.dpkg import Installed, read_status
 from ..module_utils.core.errors import DriverError
-from ..module_utils.core.module import run_module
+from ..module_utils.core.module import run_apt, run_module
 
 # The first is written by a hook of Debian's cloud images and desktops, and is then the better one.
 LISTS = (Path("/var/lib/apt/periodic/update-success-stamp"), Path("/var/lib/apt/lists"))

@@ -57,9 +57,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.core.dpkg import read_status, run_apt
+from ..module_utils.core.dpkg import read_status
 from ..module_utils.core.errors import DriverError
-from ..module_utils.core.module import run_module
+from ..module_utils.core.module import run_apt, run_module
 
 MANAGER = "apt"
 
