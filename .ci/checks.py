@@ -36,9 +36,8 @@ LONGEST = (
     "molecule-operations",
     "reproducible",
     "integration-disk",
-    "molecule-hardening",
-    "bake",
     "molecule-hardened",
+    "bake",
     "integration-groups",
     "integration-roles",
     "integration-oci",
@@ -188,7 +187,7 @@ def environment(mark: str, scratch: str, quick: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        # Molecule installs a copy of the collection there; a later run must not find an old one.
+        # Molecule keeps what its scenarios made there; a later run must not find it.
         "ANSIBLE_HOME": str(Path(scratch) / "ansible"),
         "ANSIBLE_FORCE_COLOR": "false",
         "NO_COLOR": "1",
@@ -272,7 +271,7 @@ def count_tests(name: str, junit: Path, seconds: float, reason: str) -> Outcome:
 async def run_all(checks: Iterable[Check], env: Mapping[str, str]) -> list[Outcome]:
     """Run *checks* in their order, at most ``LANES`` at once and of the scenarios only one.
 
-    Molecule installs the collection for each, where another would be reading it.
+    The first makes the base images that the others start from.
     """
     waiting = list(checks)
     outcomes: list[Outcome] = []

@@ -97,6 +97,8 @@ def test_a_scenario_verifies_with_tests_that_are_there(scenario: Path) -> None:
     assert verifier["name"] == "testinfra"
     assert verifier.get("enabled", True)
     assert "verify" in content["scenario"]["test_sequence"]
-    assert list((scenario.parent / verifier["directory"]).rglob("test_*.py"))
+    directory = scenario.parent / verifier["directory"]
+    for more in (".", *verifier.get("additional_files_or_dirs", [])):
+        assert list((directory / more).rglob("test_*.py")), more
     # By default pytest skips a test whose host is not in the inventory.
     assert verifier["options"]["override-ini"] == "empty_parameter_set_mark=fail_at_collect"

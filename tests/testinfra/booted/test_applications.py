@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-testinfra_hosts = ["ansible://as_root"]
+testinfra_hosts = ["ansible://as_machine"]
 
 KEY = "/root/visit"
 SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -i {KEY} visitor@127.0.0.1"
@@ -28,8 +28,8 @@ def address(inspected: Callable[[], dict[str, Any]]) -> str:
 @pytest.fixture
 def neighbour(container: str) -> str:
     """Return the name of the other machine."""
-    scenario, _dash, release = container.rpartition("-")
-    return f"{scenario}-{OTHERS[release]}"
+    scenario, release, booted = container.rsplit("-", 2)
+    return f"{scenario}-{OTHERS[release]}-{booted}"
 
 
 def test_the_first_process_is_systemd(host: Host) -> None:
