@@ -4,25 +4,29 @@
 """A testinfra backend that keeps one shell of a container or machine open for all its commands.
 
 Checks of controls are thousands of commands. A ``docker exec`` asks client, daemon and runtime for
-each of them; here each is a few forks in the container. A machine whose processor is translated
+each of them; here each is a fork or two in the container. A machine whose processor is translated
 takes seconds to log somebody in and to make him root.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
+import select
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
-LIMIT = 120  # seconds that a command may take; timeout(1) ends it with status 124
+LIMIT = 120.0  # seconds that a command may take
 # In memory and on another file system than the root, so that no check finds it.
-OUT, ERR = "/dev/shm/kiln-check.out", "/dev/shm/kiln-check.err"
-_ANSWER = f'echo "$?" $(stat -c %s {OUT} {ERR}); cat {OUT} {ERR}\n'
+ERR = "/dev/shm/kiln-check.err"
+_PIECE = 1 << 16
 
 
 class ContainerShell(BaseBackend):  # type: ignore[misc]  # testinfra carries no type hints here
@@ -45,21 +49,36 @@ class ContainerShell(BaseBackend):  # type: ignore[misc]  # testinfra carries no
         )
 
     def run(self, command: str, *args: str, **_options: Any) -> CommandResult:
-        """Run *command* by a shell of its own and return how it ended."""
+        """Run *command* in a subshell of its own and return how it ended."""
         whole = self.get_command(command, *args)
-        quoted = shlex.quote(whole)
-        line = f"timeout {LIMIT} /bin/sh -c {quoted} </dev/null >{OUT} 2>{ERR}; {_ANSWER}"
+        # No output has this. Another program to tell sizes by would take longer than most commands.
+        mark = secrets.token_hex(16)
+        line = (
+            f"(eval {shlex.quote(whole)}) </dev/null 2>{ERR}; printf '\\n{mark} %d\\n' $?; "
+            f"[ ! -s {ERR} ] || cat {ERR}; printf '\\n{mark}\\n'\n"
+        )
         assert self._shell.stdin is not None
-        assert self._shell.stdout is not None
         self._shell.stdin.write(line.encode())
         self._shell.stdin.flush()
-        answer = self._shell.stdout.readline().split()
-        if len(answer) != 3:
-            raise RuntimeError(f"The shell in {self.hostname} ended at: {whole}")
-        status, out, err = (int(word) for word in answer)
-        stdout = self._shell.stdout.read(out)
-        stderr = self._shell.stdout.read(err)
-        return self.result(status, whole.encode(), stdout, stderr)
+        end = f"\n{mark}\n".encode()
+        answer = self._read_until(end, whole)
+        stdout, _mark, rest = answer.removesuffix(end).partition(f"\n{mark} ".encode())
+        status, _newline, stderr = rest.partition(b"\n")
+        return self.result(int(status), whole.encode(), stdout, stderr)
+
+    def _read_until(self, end: bytes, command: str) -> bytes:
+        """Return what the shell says, up to and with *end*."""
+        assert self._shell.stdout is not None
+        said, deadline = bytearray(), time.monotonic() + LIMIT
+        while not said.endswith(end):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._shell.stdout], [], [], left)[0]:
+                raise RuntimeError(f"Not done in {self.hostname} within {LIMIT:g} s: {command}")
+            piece = os.read(self._shell.stdout.fileno(), _PIECE)
+            if not piece:
+                raise RuntimeError(f"The shell in {self.hostname} ended at: {command}")
+            said += piece
+        return bytes(said)
 
     def get_encoding(self) -> str:
         """Return the encoding of what commands print, without asking a Python in the container."""
@@ -70,7 +89,7 @@ class ContainerShell(BaseBackend):  # type: ignore[misc]  # testinfra carries no
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it ended by itself
-            self._shell.stdin.write(f"rm -f {OUT} {ERR}\n".encode())
+            self._shell.stdin.write(f"rm -f {ERR}\n".encode())
             self._shell.stdin.close()
         self._shell.stdout.close()
         self._shell.wait()
