@@ -239,7 +239,10 @@ def make_environment(python: str, level: str) -> None:
     say(f"installing {' and '.join(files)} with pip")
     install = [*pip, "install", "--quiet", "--require-hashes", "--progress-bar", "off"]
     for name in files:
-        run_logged([*install, "--requirement", str(ROOT / name)], what=f"pip install -r {name}")
+        # Python compiles what is imported: of what the tests need most never is.
+        quick = [] if name in prepare.REQUIREMENTS["bake"] else ["--no-compile"]
+        argv = [*install, *quick, "--requirement", str(ROOT / name)]
+        run_logged(argv, what=f"pip install -r {name}")
     if len(files) < len(prepare.REQUIREMENTS[level]):
         take_collections(pip)
     for name in {*keep, "bake", level}:  # the tests' pins hold the bake's
