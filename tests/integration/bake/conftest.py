@@ -21,10 +21,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.tests.integration.homes import copy_base, copy_layers
 
 PLAYBOOK = "playbooks/bake.yml"
 BASE: dict[str, Any] = {"debootstrap": {"suite": "bookworm", "variant": "minbase"}}
-WARM = "tests-warm"
+WARM, STOCK = "tests-warm", "tests-stock"
 LIMIT = 240.0  # seconds that no run of ansible-playbook here may take
 _HOST = re.compile(r"^(?:ok|changed|skipping|failed|fatal|included): (?:\[([^\]]+)\]|.* for (\S+))")
 
@@ -263,26 +264,35 @@ def remove(names: list[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a home that has the base, so that each test need not bootstrap one.
+def stocked(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Return a team with images on the tests' base, in the checks' own home if they have one.
 
-    While its image is in the engine too, each test's build container finds the base's layer there.
-    When the checks share a home, theirs has both for every run of pytest.
+    While these are in the engine too, each test's build container finds the base's layer there.
     """
-    folder = tmp_path_factory.mktemp("warm")
+    folder = tmp_path_factory.mktemp("stocked")
     shared = os.environ.get("KILN_HOME")
-    home = Path(shared) / "warm" if shared else folder / "home"
+    home = Path(shared) if shared else folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    name = WARM if shared else f"{WARM}-{uuid.uuid4().hex[:8]}"
-    team = Team(checkout, folder, home, [name])
-    team.image(name, team.file_role("warm"))
+    mark = "" if shared else f"-{uuid.uuid4().hex[:8]}"
+    team = Team(checkout, folder, home, [f"{WARM}{mark}", f"{STOCK}{mark}"])
+    for name, role in zip(team.names, ("warm", "app"), strict=True):
+        team.image(name, team.file_role(role))
     with (home / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not docker("image", "ls", "--quiet", f"kiln/{name}:1.0.1") or not team.numbers(name):
+        there = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split()
+        if not all(f"kiln/{one}:1.0.1" in there and team.numbers(one) for one in team.names):
             team.bake()
-    yield home
+    yield team
     if not shared:
-        remove([name])
+        remove(team.names)
+
+
+@pytest.fixture(scope="session")
+def warm(stocked: Team, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home that has the base, so that each test need not bootstrap one."""
+    home = tmp_path_factory.mktemp("warm")
+    copy_base(stocked.home, home, stocked.names[0])
+    return home
 
 
 @pytest.fixture
@@ -326,3 +336,9 @@ def team(checkout: Path, home: Path, tmp_path: Path) -> Iterator[Team]:
     made = Team(checkout, tmp_path / "team", home, [])
     yield made
     remove(made.names)
+
+
+@pytest.fixture
+def plain_role_ran(team: Team, stocked: Team) -> None:
+    """Have the plain role run for another image before, so that the team's bakes find its layer."""
+    copy_layers(stocked.home, team.home, stocked.names[1])

@@ -49,6 +49,7 @@ def test_a_changed_variable_runs_its_layer_and_those_after_it(team: Any) -> None
     assert team.numbers(name) == ["1.0.1", "1.0.2"]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_a_changed_configuration_runs_no_role(team: Any) -> None:
     name, role = team.name(), team.file_role()
     team.image(name, role)
@@ -62,6 +63,7 @@ def test_a_changed_configuration_runs_no_role(team: Any) -> None:
     assert layers[0] == layers[1]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_an_image_that_left_the_engine_is_loaded_again(
     team: Any, docker: Callable[..., str]
 ) -> None:
@@ -76,6 +78,7 @@ def test_an_image_that_left_the_engine_is_loaded_again(
     assert team.cat(name, "/srv/app") == "one"
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_check_mode_says_what_it_would_build_and_why_and_builds_nothing(team: Any) -> None:
     name, role = team.name(), team.file_role()
     team.image(name, role)
@@ -97,6 +100,7 @@ def inventory(team: Any) -> list[str]:
     return ["-i", str(team.folder / "kiln.images.yml")]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_images_are_hosts_of_an_inventory(team: Any) -> None:
     one, other, role = team.name("one"), team.name("other"), team.file_role()
     team.image(one, role)
@@ -255,6 +259,7 @@ def test_the_plain_connection_gives_the_same_bytes(team: Any, second_home: Path)
     assert team.version(name)["index"] == first["index"]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_the_configuration_arrives_in_the_engine(team: Any) -> None:
     name = team.name()
     team.image(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,22 +14,18 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.tests.integration.registry.server import start, stop
 
 Docker = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def layout(warm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def layout(stocked: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an OCI layout that skopeo wrote of an image of ours."""
     folder = tmp_path_factory.mktemp("layout")
-    names = (
-        entry["annotations"]["org.opencontainers.image.ref.name"]
-        for entry in json.loads((warm / "store" / "index.json").read_bytes())["manifests"]
-    )
-    # What is attested of a version stands beside it, below its digest.
-    tag = next(name for name in names if not name.startswith("sha256-"))
     argv = ["skopeo", "--insecure-policy", "copy", "--quiet"]
-    subprocess.run([*argv, f"oci:{warm}/store:{tag}", f"oci:{folder}:1"], check=True)
+    source = f"oci:{stocked.home}/store:{stocked.names[0]}-1.0.1"
+    subprocess.run([*argv, source, f"oci:{folder}:1"], check=True)
     return folder
 
 
@@ -105,42 +99,14 @@ def test_a_layout_is_a_base_whose_layers_are_kept(team: Any, layout: Path, manif
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run Debian's registry on the loopback; give its address."""
-    folder = tmp_path_factory.mktemp("registry")
-    program = shutil.which("docker-registry")
-    if program is None:
-        # Unpacked and not installed: the package would start a service.
-        folder.chmod(0o755)
-        subprocess.run(
-            ["apt-get", "-o", "APT::Sandbox::User=root", "download", "--quiet", "docker-registry"],
-            cwd=folder,
-            check=True,
-        )
-        (package,) = folder.glob("*.deb")
-        subprocess.run(["dpkg", "-x", package, folder], check=True)
-        program = str(folder / "usr" / "bin" / "docker-registry")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = folder / "config.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: warn}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f"http: {{addr: '{address}'}}\n"
-    )
-    with subprocess.Popen([program, "serve", config]) as process:
-        yield address
-        process.terminate()
+    server = start(tmp_path_factory.mktemp("registry"))
+    yield server.host.replace("localhost", "127.0.0.1")
+    stop(server)
 
 
 def test_an_image_of_a_registry_is_a_base(
-    team: Any, registry: str, layout: Path, docker: Docker, until: Callable[..., None]
+    team: Any, registry: str, layout: Path, docker: Docker
 ) -> None:
-    def listens() -> bool:
-        host, port = registry.split(":")
-        with socket.socket() as probe:
-            return probe.connect_ex((host, int(port))) == 0
-
-    until("the registry", listens)
     argv = ["skopeo", "--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]
     target = f"docker://{registry}/debian:12"
     pushed = layout.parent / "pushed"

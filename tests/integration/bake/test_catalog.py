@@ -100,6 +100,7 @@ def test_a_version_is_promoted_compared_revoked_and_pruned(
     ]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_what_is_asked_for_later_is_said_of_the_version_that_is_there(
     team: Any, tmp_path: Path
 ) -> None:

@@ -19,13 +19,16 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.kiln.immutable.tests.integration.homes import copy_cache
 
+SUITES = ("bookworm", "trixie")
 USER = "kiln-elsewhere"
 BRIDGE = "kiln-elsewhere"
 NETWORK = "172.30.213"
@@ -43,7 +46,7 @@ def run(*argv: str, check: bool = True) -> str:
     return done.stdout
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def other_user() -> Iterator[str]:
     """Make a user who may speak to engines and to nothing else."""
     forget_user()  # a run that was killed leaves its own
@@ -68,7 +71,7 @@ def forget_network() -> None:
             pass
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def other_engine() -> Iterator[str]:
     """Start an engine with storage and network of its own; its address is what DOCKER_HOST takes.
 
@@ -134,15 +137,15 @@ class Machine:
     environment: Mapping[str, str]
     prefix: tuple[str, ...] = ()
 
-    def bake(self, definition: Path, clock: tuple[str, ...] = ()) -> str:
-        """Bake *definition* and return the digest of the version's index.
+    def bake(self, definitions: Sequence[Path], clock: tuple[str, ...] = ()) -> dict[str, str]:
+        """Bake *definitions* and return the digest of each version's index, by the image's name.
 
         :param clock: a program in front that gives those after it another time.
         """
         program = Path(sys.executable).with_name("ansible-playbook")
         playbook = self.checkout / "playbooks" / "bake.yml"
         argv = [*self.prefix, *clock, sys.executable, str(program), str(playbook)]
-        variables = {"kiln_images": str(definition), "kiln_home": str(self.home)}
+        variables = {"kiln_images": list(map(str, definitions)), "kiln_home": str(self.home)}
         done = subprocess.run(
             [*argv, "-e", json.dumps(variables)],
             env={
@@ -156,13 +159,17 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, done.stdout
-        folder = self.home / "catalog" / "images" / definition.stem / "versions"
-        record = yaml.safe_load((folder / "1.0.1.yml").read_text())
-        return str(record["index"])
+        records = {
+            one.stem: self.home / "catalog" / "images" / one.stem / "versions" / "1.0.1.yml"
+            for one in definitions
+        }
+        return {
+            name: str(yaml.safe_load(path.read_text())["index"]) for name, path in records.items()
+        }
 
 
 def copy_checkout(checkout: Path, target: Path) -> Path:
@@ -183,45 +190,74 @@ def copy_checkout(checkout: Path, target: Path) -> Path:
     return target
 
 
-def definition_of(suite: str, checkout: Path) -> Path:
-    """Write the web example for *suite* beside the original, and return it."""
-    document = yaml.safe_load((checkout / "examples" / "images" / "web.yml").read_text())
-    document["name"] = f"reproduced-{suite}"
-    document["base"]["debootstrap"]["suite"] = suite
-    path = checkout / "examples" / "images" / f"reproduced-{suite}.yml"
-    path.write_text(yaml.safe_dump(document))
-    return path
+def definitions_of(checkout: Path) -> list[Path]:
+    """Write the web example for each suite beside the original, and return them."""
+    paths = []
+    for suite in SUITES:
+        document = yaml.safe_load((checkout / "examples" / "images" / "web.yml").read_text())
+        document["name"] = name_of(suite)
+        document["base"]["debootstrap"]["suite"] = suite
+        paths.append(checkout / "examples" / "images" / f"{name_of(suite)}.yml")
+        paths[-1].write_text(yaml.safe_dump(document))
+    return paths
 
 
-def unpacked(home: Path, target: Path) -> Path:
-    """Unpack the layers of the only version in *home*, for a comparison that a person can read."""
-    layout = home / "store"
-    names = (
-        one["annotations"]["org.opencontainers.image.ref.name"]
-        for one in yaml.safe_load((layout / "index.json").read_text())["manifests"]
-    )
-    (tag,) = (name for name in names if not name.startswith("sha256-"))
-    run("umoci", "unpack", "--image", f"{layout}:{tag}", str(target))
+def name_of(suite: str) -> str:
+    return f"reproduced-{suite}"
+
+
+def unpacked(home: Path, name: str, target: Path) -> Path:
+    """Unpack the version of *name* in *home*, for a comparison that a person can read."""
+    run("umoci", "unpack", "--image", f"{home / 'store'}:{name}-1.0.1", str(target))
     return target / "rootfs"
 
 
-def difference(one: Path, other: Path, folder: Path) -> str:
-    """Say how the images in two homes differ."""
-    layers = "".join(
-        f"{home}: {sorted(path.name for path in (home / 'cache' / 'layers').glob('*.json'))}\n"
-        for home in (one, other)
-    )
-    trees = [unpacked(home, folder / name) for name, home in (("one", one), ("other", other))]
-    return layers + run("diffoscope", "--text", "-", *map(str, trees), check=False)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What both machines made: the digest of each image's index, by the image's name."""
+
+    here: Machine
+    elsewhere: Machine
+    digests: Mapping[str, str]
+    digests_elsewhere: Mapping[str, str]
+
+    def difference(self, name: str, folder: Path) -> str:
+        """Say how the images called *name* differ."""
+        homes = (self.here.home, self.elsewhere.home)
+        layers = "".join(
+            f"{home}: {sorted(path.name for path in (home / 'cache' / 'layers').glob('*.json'))}\n"
+            for home in homes
+        )
+        trees = [unpacked(home, name, folder / f"{at}") for at, home in enumerate(homes)]
+        return layers + run("diffoscope", "--text", "-", *map(str, trees), check=False)
 
 
-@pytest.mark.parametrize("suite", ["bookworm", "trixie"])
-def test_another_machine_bakes_the_same_bytes(
-    suite: str, checkout: Path, home: Path, tmp_path: Path, other_user: str, other_engine: str
-) -> None:
-    # The home has the base of bookworm from an earlier bake.
-    here = Machine(copy_checkout(checkout, tmp_path / "here"), home, {})
+# mmdebstrap without the other clock: what fakes it cannot follow into a user namespace.
+REAL_CLOCK = """\
+#!/bin/sh
+unset LD_PRELOAD FAKETIME FAKETIME_SHARED
+exec {program} "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def comparison(
+    checkout: Path,
+    stocked: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    other_user: str,
+    other_engine: str,
+) -> Iterator[Comparison]:
+    """Bake the images on both machines."""
+    folder = tmp_path_factory.mktemp("reproducible")
+    # Bases and layers that other checkouts of this machine made serve as well.
+    copy_cache(stocked.home, folder / "home")
+    here = Machine(copy_checkout(checkout, folder / "here"), folder / "home", {})
     place = Path(f"~{other_user}").expanduser()
+    program = place / "bin" / "mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(REAL_CLOCK.format(program=shutil.which("mmdebstrap")))
+    program.chmod(0o755)
     elsewhere = Machine(
         copy_checkout(checkout, place / "deep" / "down" / "clone of kiln"),
         place / "kiln home",
@@ -231,6 +267,7 @@ def test_another_machine_bakes_the_same_bytes(
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             **quick_place(),
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
             "TZ": "Pacific/Kiritimati",
             "USER": other_user,
         },
@@ -242,18 +279,28 @@ def test_another_machine_bakes_the_same_bytes(
             *("sh", "-c", 'umask 077 && exec "$@"', "sh"),
         ),
     )
+    images = definitions_of(elsewhere.checkout)
+    run("chown", "--recursive", f"{other_user}:", str(place))
     try:
-        digest = here.bake(definition_of(suite, here.checkout))
-        definition = definition_of(suite, elsewhere.checkout)
-        base = definition.with_name(f"reproduced-base-{suite}.yml")
-        base.write_text(yaml.safe_dump({"base": {"debootstrap": {"suite": suite}}}))
-        run("chown", "--recursive", f"{other_user}:", str(place))
-        # Without the other clock: what fakes it cannot follow mmdebstrap into its user namespace.
-        elsewhere.bake(base)
-        again = elsewhere.bake(definition, clock=("faketime", "-f", "+5h"))
-        assert again == digest, difference(here.home, elsewhere.home, tmp_path)
+        yield Comparison(
+            here,
+            elsewhere,
+            here.bake(definitions_of(here.checkout)),
+            elsewhere.bake(images, clock=("faketime", "-f", "+5h")),
+        )
     finally:
-        run("docker", "image", "rm", "--force", f"kiln/reproduced-{suite}:1.0.1", check=False)
+        made = [f"kiln/{name_of(suite)}:1.0.1" for suite in SUITES]
+        run("docker", "image", "rm", "--force", *made, check=False)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_another_machine_bakes_the_same_bytes(
+    comparison: Comparison, suite: str, tmp_path: Path
+) -> None:
+    name = name_of(suite)
+    assert comparison.digests_elsewhere[name] == comparison.digests[name], comparison.difference(
+        name, tmp_path
+    )
 
 
 def test_what_differs_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -42,25 +41,6 @@ def run_playbook(
     )
     assert done.returncode == ends, done.stdout
     return done.stdout
-
-
-def copy_home(source: Path, target: Path) -> None:
-    """Give the home *target* what the layers in *source* consist of, while bakes use that one.
-
-    Files of a home are replaced and never changed, so a hard link will do.
-    """
-
-    def link(file: str, copy: str) -> None:
-        try:
-            os.link(file, copy)
-        except FileNotFoundError:
-            pass  # a bake that goes on has just moved it to its place
-        except OSError:  # another file system
-            shutil.copy2(file, copy)
-
-    # What records speak of was there before them.
-    for folder in ("cache", "store"):
-        shutil.copytree(source / folder, target / folder, copy_function=link)
 
 
 @dataclass(frozen=True, slots=True)

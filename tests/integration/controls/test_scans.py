@@ -17,9 +17,9 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.home import H
 from ansible_collections.kiln.immutable.plugins.module_utils.oci import predicates
 from ansible_collections.kiln.immutable.tests.integration.controls.scanning import (
     Scans,
-    copy_home,
     run_playbook,
 )
+from ansible_collections.kiln.immutable.tests.integration.homes import copy_cache
 
 PROFILE = "cis_level1_server"
 CONTAINER = "guarded-container"
@@ -57,7 +57,7 @@ def scans(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         run_playbook(checkout, shared, "bake", images=str(folder))
     work = tmp_path_factory.mktemp("scans")
     (work / "images").mkdir()
-    copy_home(shared, work / "home")
+    copy_cache(shared, work / "home")
     # Of a catalog of its own: a number there must not be another image's in the engine.
     series = f"900.{secrets.randbelow(1_000_000)}"
     yield Scans(checkout, work / "images", work / "home", series)
@@ -162,13 +162,13 @@ def test_a_channel_that_asks_for_a_scan_refuses_a_version_without_one(story: Sto
 
 def test_a_rule_that_fails_without_a_waiver_stops_the_version(scans: Scans, story: Story) -> None:
     assert story.accepted
-    # The same VM with its first layer alone.
-    source = scans.checkout / "examples" / "servers" / "server.yml"
+    # The same container with its first layer alone.
+    source = Path(__file__).parent / "images" / f"{CONTAINER}.yml"
     first = yaml.safe_load(source.read_text("utf-8"))["layers"][:1]
     bare = Scans(scans.checkout, scans.images / "bare", scans.home, f"{scans.series}1")
     bare.images.mkdir()
     bare.define(source, {"compliance": {"profile": PROFILE}}, layers=first)
     said = bare.bake(ends=2)
-    assert "server gets no version." in said
+    assert f"{CONTAINER} gets no version." in said
     assert f"rules of {PROFILE} fail without a waiver:" in said
-    assert bare.catalogued("server") == {}
+    assert bare.catalogued(CONTAINER) == {}

@@ -20,6 +20,13 @@ REFUSAL = "ansible-playbook kiln.immutable.bake -e kiln_images=images/"
 ROLE = "kiln.immutable.hardening"
 # In check mode apt fetches no lists, and these roots have none: no packages are asked for.
 PLAY_WITH_ROLES = {"roles": [ROLE], "vars": {"hardening_accounts_pam": False}}
+# Where the role goes on, one of its parts says as much.
+PLAY_WITH_PART = {**PLAY_WITH_ROLES, "roles": [f"{ROLE}_accounts"]}
+
+
+def passed(outcome: Any) -> bool:
+    """Return whether the guard let the role go on."""
+    return outcome.status == 0 and "failed=0" in outcome.text and "changed: [" in outcome.text
 
 
 def refused(outcome: Any) -> bool:
@@ -53,8 +60,8 @@ PACKER = ("-e", "packer_build_name=web", "-e", "packer_builder_type=docker")
 
 
 def test_a_bake_of_ours_passes(playbook: Any, building: str) -> None:
-    outcome = playbook(building, PLAY_WITH_ROLES, "--check", variables=BAKE)
-    assert (outcome.status, "failed=0" in outcome.text) == (0, True), outcome.text
+    outcome = playbook(building, PLAY_WITH_PART, "--check", variables=BAKE)
+    assert passed(outcome), outcome.text
 
 
 def test_the_proof_of_one_host_never_counts_for_others(playbook: Any, building: str) -> None:
@@ -66,13 +73,13 @@ def test_the_proof_of_one_host_never_counts_for_others(playbook: Any, building: 
 
 def test_packer_passes(playbook: Any, running: str) -> None:
     run_id = {"PACKER_RUN_UUID": "3f0c4c0e"}
-    outcome = playbook(running, PLAY_WITH_ROLES, "--check", *PACKER, environment=run_id)
-    assert outcome.status == 0, outcome.text
+    outcome = playbook(running, PLAY_WITH_PART, "--check", *PACKER, environment=run_id)
+    assert passed(outcome), outcome.text
 
 
 def test_molecule_passes(playbook: Any, running: str) -> None:
-    outcome = playbook.under_molecule(running, PLAY_WITH_ROLES, "--check")
-    assert outcome.status == 0, outcome.text
+    outcome = playbook.under_molecule(running, PLAY_WITH_PART, "--check")
+    assert passed(outcome), outcome.text
 
 
 GUARDED = "Restrict accounts"
