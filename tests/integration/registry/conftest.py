@@ -21,12 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
-from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home as KilnHome
-from ansible_collections.kiln.immutable.plugins.module_utils.build.toolbox import (
-    ToolboxSpec,
-    ensure_toolbox,
-)
 from ansible_collections.kiln.immutable.plugins.module_utils.catalog.repository import Catalog
 from ansible_collections.kiln.immutable.plugins.module_utils.catalog.version import Version
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.image import (
@@ -39,6 +33,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.layer import La
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 from ansible_collections.kiln.immutable.tests.integration.registry.server import (
     Server,
+    clients,
     start,
     stop,
 )
@@ -163,9 +158,7 @@ def cutter(registry: Server) -> Iterator[Cutter]:
 @pytest.fixture(scope="session")
 def oras() -> Callable[..., str]:
     """Give oras of Debian 13, which finds the registries of this machine."""
-    home = KilnHome.at(None)
-    spec = ToolboxSpec("registry", ("oras",))
-    toolbox = ensure_toolbox(spec, engine=Engine(), home=home)
+    toolbox = clients()
 
     def run(*arguments: str) -> str:
         return toolbox.run(["oras", *arguments], network="host").stdout.decode()

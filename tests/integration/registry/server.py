@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian's registry as a process of the tests."""
+"""Debian's registry as a process of the tests, and other people's clients of registries."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.kiln.immutable.plugins.module_utils.build.engine import Engine
+from ansible_collections.kiln.immutable.plugins.module_utils.build.home import Home
+from ansible_collections.kiln.immutable.plugins.module_utils.build.toolbox import (
+    Toolbox,
+    ToolboxSpec,
+    ensure_toolbox,
+)
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.access import Access
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.registry.client import (
     Registry,
@@ -100,3 +107,9 @@ def start(
 def stop(server: Server) -> None:
     server.process.terminate()
     server.process.wait(30)
+
+
+def clients() -> Toolbox:
+    """Return Debian 13's clients of registries, in one toolbox for all tests that ask them."""
+    spec = ToolboxSpec("registries", ("cosign", "oras", "podman"))
+    return ensure_toolbox(spec, engine=Engine(), home=Home.at(None))
