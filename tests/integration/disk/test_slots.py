@@ -4,7 +4,8 @@
 """Two versions on one machine, booted for real: one is installed, tried, and left again.
 
 The first version is baked. The next one is its layers and a file more, which makes it bad. The
-machine does everything by itself: what it says on its console, and its disk, are judged.
+machine does everything by itself: what it says on its console, and its disk, are judged. That is
+unpacked as Google's cloud does it, onto a disk that is larger, to whose end the state has to grow.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -70,7 +72,8 @@ SESSION = uuid.uuid4().hex[:8]
 KEY = "slots@example.org"
 PATIENCE = 900.0  # seconds for three boots, where the host has a lot else to do
 BAKE_SECONDS = 600.0
-STARTED = re.compile(r"^chain: up (\S+)", re.MULTILINE)
+GROWN = 48 << 20  # bytes that the machine's disk has more than the image's
+STARTED = re.compile(r"^chain: up (\S+) (\S+) (\S*)\s*$", re.MULTILINE)
 SEEN = re.compile(r"^chain: (1\.0\.1) (\S+) (\S+)\s*$", re.MULTILINE)
 
 
@@ -80,11 +83,18 @@ class Ended:
 
     :param kernels: the names of the kernels in the EFI system partition.
     :param labels: of the partitions, in their order.
+    :param state: bytes of the state's partition, and of the file system in it.
     """
 
     console: str
     kernels: tuple[str, ...]
     labels: tuple[str, ...]
+    state: tuple[int, int]
+
+    @property
+    def started(self) -> list[tuple[str, str, str]]:
+        """Each boot: of which version, of which machine, and what its state had by then."""
+        return STARTED.findall(self.console)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +183,7 @@ def publish(bench: Workbench, home: Home, definition: Path, folder: Path) -> Dis
     forms = store_forms(layout, bench, laid, parts, loaded.name)
     write_files(layout, plan_files(forms, folder, name=loaded.name, version="1.0.2"), folder)
     sign_sums(folder, KEY)
-    return next(one for one in disks_of(layout, index) if one.format == "raw")
+    return next(one for one in disks_of(layout, index) if one.format == "tar.gz")
 
 
 def layer(layout: Layout, files: Mapping[str, bytes]) -> Layer:
@@ -198,7 +208,9 @@ def ended(baked: Path, home: Home, folder: Path) -> Ended:
     toolbox = ensure_toolbox(disk_spec(), engine=engine, home=home)
     with workbench(toolbox, name="vm-slots", session=SESSION, epoch=0) as bench:
         disk = publish(bench, home, baked, updates)
-    shutil.copyfile(Layout(home.store).path(disk.blob.digest), folder / "disk.raw")
+    packed = Layout(home.store).path(disk.blob.digest)
+    subprocess.run(["tar", "-xzf", str(packed), "-C", str(folder)], check=True)
+    os.truncate(folder / "disk.raw", disk.size + GROWN)
     inside = [Mount(str(folder), "/machine", read_only=False)]
     toolbox.run(
         ["mkfs.erofs", "--quiet", "/machine/updates.img", "/machine/updates"], mounts=inside
@@ -229,12 +241,24 @@ def ended(baked: Path, home: Home, folder: Path) -> Ended:
         console = it.console
     at = f"/machine/disk.raw@@{1 << 20}"
     kernels = toolbox.run(["mdir", "-b", "-i", at, "::/EFI/Linux"], mounts=inside).text
-    table = toolbox.run(["sfdisk", "--dump", "/machine/disk.raw"], mounts=inside).text
+    said = toolbox.run(["sfdisk", "--json", "/machine/disk.raw"], mounts=inside).text
+    table = json.loads(said)["partitiontable"]["partitions"]
     return Ended(
         console,
         tuple(sorted(one.rpartition("/")[2] for one in kernels.split())),
-        tuple(re.findall(r'name="(.*?)"', table)),
+        tuple(one["name"] for one in table),
+        (table[-1]["size"] * 512, ext4_bytes(folder / "disk.raw", table[-1]["start"] * 512)),
     )
+
+
+def ext4_bytes(disk: Path, start: int) -> int:
+    """Return how large the file system is that begins at byte *start* of *disk*."""
+    with disk.open("rb") as stream:
+        stream.seek(start + 1024)
+        block = stream.read(1024)
+    assert block[0x38:0x3A] == b"\x53\xef"
+    blocks, shift = (int.from_bytes(block[at : at + 4], "little") for at in (0x4, 0x18))
+    return blocks * (1024 << shift)
 
 
 def test_the_first_version_is_good_once_it_was_healthy(ended: Ended) -> None:
@@ -242,15 +266,31 @@ def test_the_first_version_is_good_once_it_was_healthy(ended: Ended) -> None:
 
 
 def test_the_next_version_is_installed_beside_it(ended: Ended) -> None:
-    assert ended.labels == ("esp", *["vm-slots_1.0.1"] * 2, *["vm-slots_1.0.2"] * 2)
+    slots = [*["vm-slots_1.0.1"] * 2, *["vm-slots_1.0.2"] * 2]
+    assert ended.labels == ("esp", *slots, "state")
 
 
 def test_a_version_that_is_not_healthy_is_tried_and_left_for_the_one_before(ended: Ended) -> None:
     tried = ended.console.partition("chain: installed")[2]
 
-    assert STARTED.findall(ended.console) == ["1.0.1", "1.0.2", "1.0.1"]
+    assert [version for version, _machine, _note in ended.started] == ["1.0.1", "1.0.2", "1.0.1"]
     assert "kiln-health: this does not succeed: test ! -e /usr/lib/broken" in tried
     assert ended.kernels == ("vm-slots_1.0.1.efi", "vm-slots_1.0.2+0-1.efi")
+
+
+def test_what_lasts_outlives_each_change_of_version(ended: Ended) -> None:
+    _versions, machines, notes = zip(*ended.started, strict=True)
+
+    assert notes == ("", "1.0.1", "1.0.1")
+    assert len({*machines}) == 1
+    assert re.fullmatch("[0-9a-f]{32}", machines[0])
+
+
+def test_the_state_grows_to_the_end_of_its_disk(ended: Ended) -> None:
+    partition, file_system = ended.state
+
+    assert partition >= GROWN
+    assert partition - file_system < 1 << 20
 
 
 TRANSFER = """\

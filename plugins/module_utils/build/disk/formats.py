@@ -29,6 +29,9 @@ MEDIA_TYPES = {
 _CONTENT_ID = re.compile(rb"(?<=\nCID=)[0-9a-f]{1,8}(?=\n)")
 _VMDK_HEAD = 64 << 10
 _VHD_EPOCH = 946_684_800
+# Who reads a VHD tells by the program that made it whether its size or its geometry, which is less,
+# is what counts. Of those of which it is the size, this is the one that `force_size` stands for.
+_VHD_CREATOR = b"qem2"
 
 
 def write_format(bench: Workbench, made: Assembled, form: str, *, packed: bool) -> Iterator[bytes]:
@@ -121,7 +124,7 @@ def vhd_footer(size: int, unique: bytes, epoch: int) -> bytes:
         b"conectix",
         struct.pack(">IIQ", 2, 0x00010000, 0xFFFFFFFFFFFFFFFF),
         struct.pack(">I", max(0, epoch - _VHD_EPOCH)),
-        b"kiln",
+        _VHD_CREATOR,
         struct.pack(">I", 0x00010000),
         b"Wi2k",
         struct.pack(">QQ", size, size),

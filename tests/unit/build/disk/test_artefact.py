@@ -128,6 +128,8 @@ def test_the_footer_of_a_vhd_adds_up() -> None:
     assert checksum == ~sum(others) & 0xFFFFFFFF
     assert struct.unpack_from(">I", footer, 24) == (5,)
     assert struct.unpack_from(">QQ", footer, 40) == (1 << 30, 1 << 30)
+    # With which QEMU, too, takes all of the disk, and not the part that its geometry reaches.
+    assert footer[28:32] == b"qem2"
     # As Microsoft's own tool has it for a disk of one gibibyte.
     assert struct.unpack_from(">HBB", footer, 56) == (2080, 16, 63)
 
