@@ -31,21 +31,24 @@ BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".collections"
 LONGEST = (
     "integration-controls",
-    "lock",
     "molecule-vm",
-    "molecule-operations",
-    "reproducible",
+    "lock",
     "integration-disk",
-    "molecule-hardened",
-    "bake",
     "integration-groups",
+    "molecule-hardened",
+    "reproducible",
+    "molecule-operations",
+    "bake",
+    "molecule-packer",
     "integration-roles",
+    "molecule-default",
     "integration-oci",
+    "molecule-web",
     "store",
     "bake-failure",
     "bake-bases",
     "integration-publish",
-)  # those of the engine that take minutes, so that none of them begins last
+)  # those of the engine that take minutes, so that none of them begins last, and all scenarios
 QUICK = "KILN_CHECKS_QUICK"  # a folder in memory, for tests that write thousands of small files
 ROOM = 4 << 30  # bytes of memory that must be free for it
 MARK = "KILN_CHECKS"  # every process of a run has this in its environment, with the run's own value
