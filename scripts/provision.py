@@ -239,8 +239,9 @@ def make_environment(python: str, level: str) -> None:
     say(f"installing {' and '.join(files)} with pip")
     install = [*pip, "install", "--quiet", "--require-hashes", "--progress-bar", "off"]
     for name in files:
-        # Python compiles what is imported: of what the tests need most never is.
-        quick = [] if name in prepare.REQUIREMENTS["bake"] else ["--no-compile"]
+        # Python compiles what is imported: of what the tests need most never is. The pins are
+        # whole, so that pip need not find out what they ask for.
+        quick = [] if name in prepare.REQUIREMENTS["bake"] else ["--no-compile", "--no-deps"]
         argv = [*install, *quick, "--requirement", str(ROOT / name)]
         run_logged(argv, what=f"pip install -r {name}")
     if len(files) < len(prepare.REQUIREMENTS[level]):
