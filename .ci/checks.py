@@ -34,6 +34,7 @@ LONGEST = (
     "molecule-vm",
     "lock",
     "integration-disk",
+    "integration-disk_packer",
     "integration-groups",
     "molecule-hardened",
     "reproducible",

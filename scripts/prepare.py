@@ -41,6 +41,8 @@ TEST_PROGRAMS = {
     "packer": "packer",
     "pigz": "pigz",
     "podman": "podman",
+    "qemu-img": "qemu-utils",
+    "qemu-system-x86_64": "qemu-system-x86",
     "shellcheck": "shellcheck",
     "skopeo": "skopeo",
     "ssh-keygen": "openssh-client",

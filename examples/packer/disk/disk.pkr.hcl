@@ -18,7 +18,7 @@ variable "disk_size" {
 
 variable "cloud_init" {
   type        = string
-  description = "A folder with meta-data and user-data, of which the latter lets private_key in."
+  description = "A folder with meta-data, vendor-data and user-data, of which the last lets private_key in."
   default     = "cloud-init"
 }
 
@@ -53,6 +53,7 @@ source "qemu" "server" {
   format               = "qcow2"
   accelerator          = var.accelerator
   headless             = true
+  disk_cache           = "unsafe" # a build that is interrupted begins anew
   boot_wait            = "1s"
   http_directory       = var.cloud_init
   output_directory     = var.output
@@ -60,8 +61,18 @@ source "qemu" "server" {
   ssh_username         = "admin"
   ssh_private_key_file = var.private_key
   ssh_timeout          = "20m"
-  # What cloud-init made of this one boot must be made anew at the next: the user, and who the machine is.
-  shutdown_command = "sudo sh -c 'cloud-init clean --logs --seed; userdel --force --remove admin; rm -f /etc/sudoers.d/packer /root/.ssh/authorized_keys; : > /etc/machine-id; rm -f /var/lib/ssh/ssh_host_*; systemctl poweroff'"
+  # What cloud-init made of this one boot must be made anew at the next: the user, and who the machine is. A forced end
+  # has the file systems unmounted, and nothing written at the last moment, such as a seed that all machines would share.
+  shutdown_command = <<-EOT
+    sudo sh -c '
+      userdel --force --remove admin
+      rm -rf /etc/sudoers.d/packer /etc/sudoers.d/90-cloud-init-users /etc/*- /root/.ssh/authorized_keys /usr/sbin/policy-rc.d
+      rm -rf /var/lib/cloud /var/lib/ssh/ssh_host_* /var/lib/systemd/linger /var/lib/systemd/random-seed /var/lib/systemd/timers /var/log/journal/*
+      chmod 755 /etc/sudoers.d
+      : > /etc/machine-id
+      systemctl poweroff --force
+    '
+  EOT
   qemuargs = [
     # Where the processor is translated, these would cost more than they give.
     ["-cpu", var.accelerator == "kvm" ? "host" : "max,la57=off,svm=off,aes=off,vaes=off,pclmulqdq=off"],
@@ -71,18 +82,6 @@ source "qemu" "server" {
 
 build {
   sources = ["source.qemu.server"]
-
-  # Packages must not start their services in the machine that is built. The directory is what the lock of
-  # hardening_packages lets pass. The role seal takes away what cloud-init lets its user do, and more is to be done then.
-  provisioner "shell" {
-    inline = [
-      "echo 'admin ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/packer > /dev/null",
-      "sudo chmod 440 /etc/sudoers.d/packer",
-      "sudo mkdir -p /run/kiln",
-      "printf '#!/bin/sh\\nexit 101\\n' | sudo tee /usr/sbin/policy-rc.d > /dev/null",
-      "sudo chmod 755 /usr/sbin/policy-rc.d",
-    ]
-  }
 
   provisioner "ansible" {
     command       = var.ansible_playbook
@@ -95,9 +94,5 @@ build {
       "--become",
     ]
     ansible_env_vars = ["ANSIBLE_HOST_KEY_CHECKING=False", "ANSIBLE_SSH_TRANSFER_METHOD=scp", "ANSIBLE_PIPELINING=True"]
-  }
-
-  provisioner "shell" {
-    inline = ["sudo rm -f /usr/sbin/policy-rc.d"]
   }
 }
