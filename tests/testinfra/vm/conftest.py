@@ -20,6 +20,7 @@ from ansible_collections.kiln.immutable.tests.testinfra.container_shell import o
 from ansible_collections.kiln.immutable.tests.testinfra.vm.instance import Instance
 from testinfra.host import Host
 
+IDENTITY = "cat /etc/machine-id /var/lib/ssh/ssh_host_*_key.pub"
 IMAGES = Path(__file__).resolve().parents[3] / "molecule" / "vm" / "images"
 
 
@@ -53,3 +54,11 @@ def disk(image: str) -> DiskSpec:
     found = load(IMAGES / f"{image}.yml").disk
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="session")
+def life(host: Host) -> str:
+    """Return who the machine is, which leaves notes in what lasts and in what does not."""
+    host.check_output("for path in /var/lib/kept /etc /var /home; do echo first > $path/note; done")
+    host.check_output("sync")
+    return str(host.check_output(IDENTITY))

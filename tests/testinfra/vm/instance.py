@@ -48,6 +48,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.descriptor impo
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import Layout
 
 NAME = "kiln-molecule-vm"
+AS_QEMU_CALLS_IT = {"vhd": "vpc"}
 USER = "admin"
 PATIENCE = 900.0  # seconds until it is up, where the host has a lot else to do
 STATE_BYTES = 64 << 20
@@ -74,16 +75,20 @@ class Instance:
         """The machine's own copy of a disk: what a check does to it, it does to nobody else's."""
         return self.folder / f"{definition.stem}.disk"
 
-    def boot(self, definition: Path) -> Machine:
-        """Boot the disk of *definition*'s last version; RuntimeError when a unit in it fails."""
+    def boot(self, definition: Path, *, state_bytes: int = STATE_BYTES) -> Machine:
+        """Boot the disk of *definition*'s last version; RuntimeError when a unit in it fails.
+
+        :param state_bytes: of the disk of its state, which may be smaller by then but not larger.
+        """
         home, engine = Home.at(None), Engine()
         self.folder.mkdir(parents=True, exist_ok=True)
         loaded = load(definition)
         spec = loaded.disk
         assert spec is not None
-        copy_disk(home, loaded.name, spec.formats[0], self.disk(definition))
+        form = spec.formats[0]
+        copy_disk(home, loaded.name, form, self.disk(definition))
         with (self.folder / "state.raw").open("ab") as state:
-            state.truncate(STATE_BYTES)
+            state.truncate(state_bytes)
         key = self.folder / "key"
         if not key.exists():
             make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "molecule"]
@@ -92,7 +97,9 @@ class Instance:
                 home, engine, loaded.name, key.with_suffix(".pub").read_text("utf-8").strip()
             )
         drives = (
-            Drive(f"{_INSIDE}/{self.disk(definition).name}", format=spec.formats[0]),
+            Drive(
+                f"{_INSIDE}/{self.disk(definition).name}", format=AS_QEMU_CALLS_IT.get(form, form)
+            ),
             Drive(f"{_INSIDE}/state.raw", serial="state", lasts=True),
             Drive(f"{_INSIDE}/seed.img"),
         )
