@@ -204,6 +204,7 @@ def test_a_vault_value_reaches_the_image_and_nothing_else(team: Any, tmp_path: P
     assert clear_text() == []
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_an_image_that_is_based_on_another_waits_for_it(team: Any) -> None:
     parent, child, beside = team.name("parent"), team.name("a-child"), team.name("beside")
     role = team.file_role()
@@ -236,6 +237,7 @@ def test_when_a_base_fails_the_image_on_it_is_not_waited_for(team: Any) -> None:
     assert f"Its base {parent} failed, so {child} was not baked." in run.output
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_the_same_definition_gives_the_same_bytes_in_another_home(
     team: Any, second_home: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_the_same_definition_gives_the_same_bytes_in_another_home(
     assert team.version(name)["index"] == first["index"]
 
 
+@pytest.mark.usefixtures("plain_role_ran")
 def test_the_plain_connection_gives_the_same_bytes(team: Any, second_home: Path) -> None:
     name = team.name()
     team.image(name, team.file_role())
