@@ -100,19 +100,19 @@ def lay_definition(scratch: Path) -> Path:
     return definition
 
 
-def last_version() -> tuple[Layout, Descriptor]:
-    """Return the store and the index of the example's last version."""
+def last_version(name: str = NAME) -> tuple[Layout, Descriptor]:
+    """Return the store and the index of the last version of the image *name*."""
     home = Home.at(None)
     layout = Layout(home.store)
-    record = Cache(home.cache, layout).latest(NAME)
+    record = Cache(home.cache, layout).latest(name)
     if record is None:
         raise SystemExit("bench: the bake left no version")
     return layout, Descriptor(INDEX, record.index, layout.path(record.index).stat().st_size)
 
 
-def last_disk(form: str) -> Path:
-    """Return the file of the example's last version in the format *form*."""
-    layout, index = last_version()
+def last_disk(form: str, name: str = NAME) -> Path:
+    """Return the file of the last version of the image *name* in the format *form*."""
+    layout, index = last_version(name)
     (found,) = (one for one in disks_of(layout, index) if one.format == form)
     return layout.path(found.blob.digest)
 

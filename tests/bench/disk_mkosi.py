@@ -51,6 +51,9 @@ PACKAGES = (
     "systemd-ukify",
     "zstd",
 )
+STUB = "systemd-boot-efi"
+"""What mkosi starts the kernel by comes out of the image."""
+
 SETTINGS = """\
 [Distribution]
 Distribution=debian
@@ -70,6 +73,7 @@ Packages=
 {packages}
 
 [Build]
+BuildSources=
 CacheDirectory=cache
 Incremental=yes
 WorkspaceDirectory=workspace
@@ -155,8 +159,8 @@ def measure(scratch: Path, toolbox: Toolbox, rounds: int) -> Figures:
     engine = Engine()
     try:
         bake(definition)
-        packages = our_packages()
-        lay_project(project, packages, site)
+        packages, sources = our_packages()
+        lay_project(project, packages, sources, site)
         build(toolbox, project)
         for number in range(1, rounds + 1):
             changed = f"{number} {time.time()}\n"
@@ -178,20 +182,26 @@ def measure(scratch: Path, toolbox: Toolbox, rounds: int) -> Figures:
     return found
 
 
-def our_packages() -> list[str]:
-    """Return the packages of the version that was baked."""
+def our_packages() -> tuple[list[str], str]:
+    """Return the packages of the version that was baked, and the sources that they come from."""
     (reference,) = Engine().references(f"kiln/{NAME}:*")
-    ask = ["docker", "run", "--rm", "--network=none", "--entrypoint=dpkg-query", reference]
-    return Engine().runner([*ask, "--show", "--showformat=${Package}\\n"]).text.split()
+    ask = ["docker", "run", "--rm", "--network=none", "--entrypoint=sh", reference, "-c"]
+    query = "dpkg-query --show --showformat='${Package}\\n'"
+    packages = Engine().runner([*ask, query]).text.split()
+    return packages, Engine().runner([*ask, "cat /etc/apt/sources.list.d/*.sources"]).text
 
 
-def lay_project(project: Path, packages: Sequence[str], site: Path) -> None:
-    """Write mkosi's settings for a disk of *packages* that serves *site*."""
+def lay_project(project: Path, packages: Sequence[str], sources: str, site: Path) -> None:
+    """Write mkosi's settings for a disk of *packages*, out of *sources*, that serves *site*."""
     shutil.copytree(site, project / SERVED)
     for name in ("cache", "output", "workspace", "mkosi.repart"):
         (project / name).mkdir()
-    listed = "\n".join(f"  {package}" for package in packages)
+    listed = "\n".join(f"  {package}" for package in (*packages, STUB))
     (project / "mkosi.conf").write_text(SETTINGS.format(packages=listed), "utf-8")
+    # With a file of this name mkosi takes no sources of its own.
+    archives = project / "mkosi.sandbox" / "etc" / "apt" / "sources.list.d" / "mkosi.sources"
+    archives.parent.mkdir(parents=True)
+    archives.write_text(f"{sources}\n", "utf-8")
     for name, text in (("00-esp", ESP), ("10-root", ROOT), ("20-verity", HASHES)):
         (project / "mkosi.repart" / f"{name}.conf").write_text(text, "utf-8")
 
