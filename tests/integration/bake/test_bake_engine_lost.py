@@ -68,11 +68,16 @@ class OwnEngine:
         return any(command in self.docker("top", name, check=False).stdout for name in names)
 
     def kill(self) -> None:
-        """Kill it as a machine that crashes would; what it started goes on."""
+        """Kill it as a machine that crashes would; what it started goes on.
+
+        All but containerd, which the kernel kills then. Until somebody reaps that, the next engine
+        would take its number for a process that runs, and wait in vain.
+        """
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        (self.top / "pid").unlink(missing_ok=True)
+        for name in ("pid", "exec/containerd/containerd.pid"):
+            (self.top / name).unlink(missing_ok=True)
 
     def end(self) -> None:
         """Remove its containers and let it end what it started."""
@@ -90,16 +95,27 @@ class OwnEngine:
 
 
 @pytest.fixture
-def engine(until: Until, warm: Path, docker: Docker) -> Iterator[OwnEngine]:
+def toolkit(team: Any, warm: Path, docker: Docker) -> str:
+    """Return the volume of the first engine that has the toolkit of the tests' base."""
+    (note,) = (warm / "cache" / "toolkits").iterdir()
+    if note.name not in docker("volume", "ls", "--quiet").split():
+        # Somebody tidied the engine up since the base was made: any bake brings it back.
+        definition = team.image(team.name("tools"), team.role("tools", WAIT.replace("300", "0")))
+        team.bake()
+        definition.unlink()
+    return note.name
+
+
+@pytest.fixture
+def engine(until: Until, toolkit: str, docker: Docker) -> Iterator[OwnEngine]:
     """Start an engine that has the toolkit of the first one: without network it can make none."""
     top = Path(tempfile.mkdtemp(prefix="kiln-", dir="/tmp"))  # a socket's path must be short
     own = OwnEngine(top, until)
     try:
         own.start()
-        (volume,) = (path.name for path in (warm / "cache" / "toolkits").iterdir())
-        own.docker("volume", "create", volume)
-        source = docker("volume", "inspect", "--format", "{{.Mountpoint}}", volume)
-        target = own.docker("volume", "inspect", "--format", "{{.Mountpoint}}", volume)
+        own.docker("volume", "create", toolkit)
+        source = docker("volume", "inspect", "--format", "{{.Mountpoint}}", toolkit)
+        target = own.docker("volume", "inspect", "--format", "{{.Mountpoint}}", toolkit)
         subprocess.run(["cp", "-a", f"{source}/.", target.stdout.strip()], check=True)
         yield own
     finally:
