@@ -48,7 +48,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.layout import L
 from ansible_collections.kiln.immutable.plugins.module_utils.oci.tree import read_tree
 
 from .disk import NAME, bake, last_version, lay_definition
-from .sheet import Comparison, bench_parser, compare, rounds_in_words, show
+from .sheet import Comparison, bench_parser, compared, show
 from .sheet import Machine as Host
 
 LIMIT = 1.0
@@ -89,13 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     host = Host.now(("Docker Engine", Engine().facts().version))
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:
         found = measure(Path(scratch), options.rounds)
-    lines = [
-        *host.lines,
-        "",
-        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-        "",
-        *compare([found], "kiln", "plain Debian"),
-    ]
+    lines = compared(host, options.rounds, found, "kiln", "plain Debian")
     show("disk_boot", arguments, options.write, lines)
     return 0 if found.met else 1
 

@@ -31,7 +31,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.toolbox impor
 )
 
 from .disk import NAME, bake, last_disk, lay_definition
-from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show
+from .sheet import Comparison, Machine, bench_parser, compared, show
 
 LIMIT = 1.0
 FOLDER = "/mkosi"
@@ -135,11 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     mib = [size / (1 << 20) for size in found.sizes]
     verdict = "met" if smaller else "missed"
     lines = [
-        *machine.lines,
-        "",
-        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-        "",
-        *compare([case], "kiln", "mkosi"),
+        *compared(machine, options.rounds, case, "kiln", "mkosi"),
         "",
         "| disk | kiln | mkosi | promised | |",
         "|---|---|---|---|---|",

@@ -27,7 +27,7 @@ from ansible_collections.kiln.immutable.tests.integration.disk_packer.packer_run
 )
 
 from .disk import CHECKOUT, bake, last_disk
-from .sheet import Comparison, Machine, bench_parser, compare, rounds_in_words, show
+from .sheet import Comparison, Machine, bench_parser, compared, show
 
 IMAGES = CHECKOUT / "tests" / "integration" / "disk_packer" / "images"
 SOURCE, TWIN = "vm-source", "vm-twin"
@@ -40,13 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     machine = Machine.now(("Packer", "1.6.6"), ("Docker Engine", Engine().facts().version))
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:
         found = measure(Path(scratch), options.rounds)
-    lines = [
-        *machine.lines,
-        "",
-        f"Medians of {rounds_in_words(options.rounds)}, smallest and largest in parentheses.",
-        "",
-        *compare([found], "kiln", "packer"),
-    ]
+    lines = compared(machine, options.rounds, found, "kiln", "packer")
     show("disk_packer", arguments, options.write, lines)
     return 0 if found.met else 1
 

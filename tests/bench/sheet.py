@@ -130,6 +130,17 @@ def compare(comparisons: Sequence[Comparison], ours: str, theirs: str) -> list[s
     return lines
 
 
+def compared(machine: Machine, rounds: int, case: Comparison, ours: str, theirs: str) -> list[str]:
+    """Return the lines of a bench that measures the one *case* in *rounds* rounds on *machine*."""
+    return [
+        *machine.lines,
+        "",
+        f"Medians of {rounds_in_words(rounds)}, smallest and largest in parentheses.",
+        "",
+        *compare([case], ours, theirs),
+    ]
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """Return the median of *values*, with the smallest and the largest in parentheses."""
     if not values:
