@@ -40,7 +40,9 @@ options:
     default: 3600
 attributes:
   check_mode:
-    description: Says what would change as far as the present lists tell, and fetches nothing.
+    description: >-
+      Says what would change as far as the present lists tell, and fetches nothing. Where these are
+      older than O(lists_valid_for), it says which of O(names) are missing, and nothing of updates.
     support: full
   diff_mode:
     description: Shows the packages and versions that come, change and go.
