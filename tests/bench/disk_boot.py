@@ -5,8 +5,9 @@
 
     make bench BENCH=disk_boot
 
-Both are booted by QEMU's translator. It ends with 1 when the promised ratio was missed;
-docs/performance.md says what is measured.
+Both are booted by QEMU's translator, at the same time and each on a core, so that what else the
+host does meets both. It ends with 1 when the promised ratio was missed; docs/performance.md says
+what is measured.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition import load
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import DiskSpec
 from ansible_collections.kiln.immutable.plugins.module_utils.build.disk.assembly import (
@@ -51,6 +55,7 @@ from .disk import NAME, bake, last_version, lay_definition
 from .sheet import Comparison, bench_parser, compared, show
 from .sheet import Machine as Host
 
+CHECKOUT = Path(__file__).parents[2]
 LIMIT = 1.0
 PATIENCE = 600
 PORT = 8000
@@ -62,6 +67,7 @@ do
   sleep 0.2
 done
 """
+_WORDS = "hardening_kernel_command_line_options"
 PLAIN_PACKAGES = (
     "linux-image-cloud-amd64",
     "initramfs-tools",
@@ -91,22 +97,47 @@ def main(arguments: Sequence[str]) -> int:
         found = measure(Path(scratch), options.rounds)
     lines = compared(host, options.rounds, found, "kiln", "plain Debian")
     show("disk_boot", arguments, options.write, lines)
-    return 0 if found.met else 1
+    return 0 if all(case.met for case in found) else 1
 
 
-def measure(scratch: Path, rounds: int) -> Comparison:
-    """Boot both disks in turn, *rounds* times, and return the seconds until each serves."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    with our_disk(scratch) as (mine, spec), plain_disk(scratch) as (plain, plain_spec):
-        for _round in range(rounds):
-            ours.append(seconds_to_serve(mine, spec.boot, 8080))
-            theirs.append(seconds_to_serve(plain, plain_spec.boot, 80))
-    return Comparison("from power to a page", ours, theirs, LIMIT)
+def measure(scratch: Path, rounds: int) -> list[Comparison]:
+    """Boot our disk beside each plain one, *rounds* times; return the seconds until each serves."""
+    ours: list[list[float]] = [[], []]
+    theirs: list[list[float]] = [[], []]
+    with our_disk(scratch) as mine:
+        layout, layer = plain_root(scratch)
+        with (
+            plain_disk(layout, layer, ()) as plain,
+            plain_disk(layout, layer, hardening_words()) as told,
+            ThreadPoolExecutor(2) as both,
+        ):
+            for _round in range(rounds):
+                for case, other in enumerate((plain, told)):
+                    times = both.map(seconds_to_serve, (mine, other), (8080, 80))
+                    for seconds, taken in zip((ours[case], theirs[case]), times, strict=True):
+                        seconds.append(taken)
+    return [
+        Comparison("from power to a page", ours[0], theirs[0], LIMIT),
+        Comparison("the same, plain Debian's kernel told what ours is", ours[1], theirs[1]),
+    ]
+
+
+def hardening_words() -> tuple[str, ...]:
+    """Return what the role ``hardening_kernel`` tells the kernel of our disk."""
+    defaults = CHECKOUT / "roles/hardening_kernel/defaults/main.yml"
+    return tuple(yaml.safe_load(defaults.read_text("utf-8"))[_WORDS])
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A disk on a bench, and what starts it: ``uefi`` or ``bios``."""
+
+    bench: Workbench
+    firmware: str
 
 
 @contextmanager
-def our_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
+def our_disk(scratch: Path) -> Iterator[Laid]:
     """Give a bench with the disk of examples/disks/web-vm.yml, baked unless it is there."""
     definition = lay_definition(scratch)
     engine = Engine()
@@ -117,16 +148,15 @@ def our_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
             raise SystemExit("bench: the example has no disk")
         layout, index = last_version()
         image = read_image(layout, index)
-        with laid(layout, image.layers, spec, image.manifest.digest) as bench:
-            yield bench, spec
+        with laid(layout, image.layers, spec, image.manifest.digest) as one:
+            yield one
     finally:
         for reference in engine.references(f"kiln/{NAME}:*"):
             engine.remove_image(reference)
 
 
-@contextmanager
-def plain_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
-    """Give a bench with a disk of what mmdebstrap makes, with Debian's own initrd."""
+def plain_root(scratch: Path) -> tuple[Layout, Layer]:
+    """Return what mmdebstrap makes, with Debian's own initrd, as a layer."""
     tar = scratch / "plain.tar"
     command = [
         "mmdebstrap",
@@ -143,13 +173,19 @@ def plain_disk(scratch: Path) -> Iterator[tuple[Workbench, DiskSpec]]:
     if layer is None:
         raise SystemExit("bench: mmdebstrap made nothing")
     tar.unlink()
-    spec = DiskSpec(("raw",), root="ext4", writable=True, boot="bios")
-    with laid(layout, [layer], spec, layer.diff_id) as bench:
-        yield bench, spec
+    return layout, layer
 
 
 @contextmanager
-def laid(layout: Layout, layers: Sequence[Layer], spec: DiskSpec, seed: str) -> Iterator[Workbench]:
+def plain_disk(layout: Layout, layer: Layer, words: tuple[str, ...]) -> Iterator[Laid]:
+    """Give a disk of a plain root, whose kernel is told *words*."""
+    spec = DiskSpec(("raw",), root="ext4", writable=True, boot="bios", command_line=words)
+    with laid(layout, [layer], spec, layer.diff_id) as one:
+        yield one
+
+
+@contextmanager
+def laid(layout: Layout, layers: Sequence[Layer], spec: DiskSpec, seed: str) -> Iterator[Laid]:
     """Give a bench with the disk of *layers*."""
     toolbox = ensure_toolbox(disk_spec(), engine=Engine(), home=Home.at(None))
     session = uuid.uuid4().hex[:8]
@@ -157,20 +193,21 @@ def laid(layout: Layout, layers: Sequence[Layer], spec: DiskSpec, seed: str) -> 
         tree = read_tree(layout, layers)
         assemble(bench, tree, spec, image=NAME, seed=seed, architecture="amd64")
         bench.run("truncate", "--size=64M", "state.raw")
-        yield bench
+        yield Laid(bench, spec.boot)
 
 
-def seconds_to_serve(bench: Workbench, firmware: str, port: int) -> float:
-    """Return how long the disk on *bench* takes from power to a page on *port*."""
+def seconds_to_serve(disk: Laid, port: int) -> float:
+    """Return how long *disk* takes from power to a page on *port*."""
     toolbox = ensure_toolbox(machine_spec(), engine=Engine(), home=Home.at(None))
-    spec = MachineSpec((Drive(f"{FOLDER}/{DISK}"),), firmware=firmware, ports={port: PORT})
+    drives = (Drive(f"{FOLDER}/{DISK}"),)
+    spec = MachineSpec(drives, firmware=disk.firmware, ports={port: PORT})
     started = time.monotonic()
     with machine(
         toolbox,
         spec,
         name="boot-bench",
         session=uuid.uuid4().hex[:8],
-        options=["--volumes-from", f"{bench.container}:ro"],
+        options=["--volumes-from", f"{disk.bench.container}:ro"],
     ) as it:
         ask = ["timeout", str(PATIENCE), "sh", "-c", _ASK, str(PORT)]
         if it.engine.execute(it.container, ask, check=False).status != 0:

@@ -135,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     mib = [size / (1 << 20) for size in found.sizes]
     verdict = "met" if smaller else "missed"
     lines = [
-        *compared(machine, options.rounds, case, "kiln", "mkosi"),
+        *compared(machine, options.rounds, [case], "kiln", "mkosi"),
         "",
         "| disk | kiln | mkosi | promised | |",
         "|---|---|---|---|---|",

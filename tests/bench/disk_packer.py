@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     machine = Machine.now(("Packer", "1.6.6"), ("Docker Engine", Engine().facts().version))
     with tempfile.TemporaryDirectory(prefix="kiln-bench-") as scratch:
         found = measure(Path(scratch), options.rounds)
-    lines = compared(machine, options.rounds, found, "kiln", "packer")
+    lines = compared(machine, options.rounds, [found], "kiln", "packer")
     show("disk_packer", arguments, options.write, lines)
     return 0 if found.met else 1
 

@@ -130,14 +130,16 @@ def compare(comparisons: Sequence[Comparison], ours: str, theirs: str) -> list[s
     return lines
 
 
-def compared(machine: Machine, rounds: int, case: Comparison, ours: str, theirs: str) -> list[str]:
-    """Return the lines of a bench that measures the one *case* in *rounds* rounds on *machine*."""
+def compared(
+    machine: Machine, rounds: int, cases: Sequence[Comparison], ours: str, theirs: str
+) -> list[str]:
+    """Return the lines of a bench that measures *cases* in *rounds* rounds on *machine*."""
     return [
         *machine.lines,
         "",
         f"Medians of {rounds_in_words(rounds)}, smallest and largest in parentheses.",
         "",
-        *compare([case], ours, theirs),
+        *compare(cases, ours, theirs),
     ]
 
 

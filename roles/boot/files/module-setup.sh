@@ -1,3 +1,4 @@
+#!/bin/bash
 # dracut sources this file, and has set these variables.
 # shellcheck shell=bash disable=SC2154
 
@@ -6,15 +7,16 @@ check() {
 }
 
 depends() {
-    echo systemd-initrd
+    return 0
 }
 
 install() {
-    inst_multiple basename blkid cat chmod chown cp e2fsck mke2fs mkdir mkfs.ext4 mount mv partx readlink \
-        resize2fs sfdisk sleep sync tr
-    inst_simple /etc/mke2fs.conf
-    inst_simple /etc/systemd/system.conf.d/60-kiln.conf
+    inst_script "$moddir/init" /init
     inst_script "$moddir/kiln-state" /usr/lib/kiln/kiln-state
-    inst_simple "$moddir/kiln-state.service" "$systemdsystemunitdir/kiln-state.service"
-    $SYSTEMCTL -q --root "$initdir" add-requires initrd-root-fs.target kiln-state.service
+    inst_multiple basename blkid cat chmod chown cp e2fsck findfs mke2fs mkdir mkfs.ext4 modprobe mount mv partx \
+        readlink resize2fs sed sfdisk sleep switch_root sync tr udevadm veritysetup
+    inst_simple /etc/mke2fs.conf
+    # For those who name a disk by a link that udev makes.
+    inst_multiple -o /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /lib/udev/ata_id /lib/udev/scsi_id
+    inst_rules 60-persistent-storage.rules
 }

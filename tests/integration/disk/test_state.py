@@ -38,10 +38,8 @@ echo image > var/lib/app/begins
 cat > usr/lib/kiln/state
 cd /
 mount -o remount,ro /run/sysroot
-echo "quiet $2" > /run/cmdline
-mount --bind /run/cmdline /proc/cmdline
 sed 's#/sysroot#/run/sysroot#g' "$1" > /run/kiln-state
-sh /run/kiln-state >&2
+sh /run/kiln-state $2 >&2
 cd /run/sysroot
 eval "$3"
 """
@@ -52,7 +50,7 @@ class Boot:
     """Boots the root, and asks it something in the shell."""
 
     program: Path
-    options: str
+    told: str
 
     def ask(self, question: str) -> str:
         """Return what *question* prints in the root of a machine that was just booted."""
@@ -64,7 +62,7 @@ class Boot:
         """Return how *question* ends, or the boot before it."""
         argv = ["unshare", "--mount", "sh", "-c", BOOT, "boot"]
         return subprocess.run(
-            [*argv, str(self.program), self.options, question],
+            [*argv, str(self.program), self.told, question],
             input=STATE,
             capture_output=True,
             text=True,
@@ -81,7 +79,7 @@ def program(checkout: Path) -> Path:
 @pytest.fixture
 def forgets(program: Path) -> Boot:
     """Return a machine without a place for its state."""
-    return Boot(program, "")
+    return Boot(program, "covered")
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ def keeps(program: Path, tmp_path: Path) -> Iterator[Boot]:
         stream.truncate(64 << 20)
     losetup = ["losetup", "--find", "--show", str(disk)]
     device = subprocess.run(losetup, check=True, capture_output=True, text=True).stdout.strip()
-    yield Boot(program, f"kiln.state={device}")
+    yield Boot(program, f"covered {device}")
     subprocess.run(["losetup", "--detach", device], check=True)
 
 
@@ -127,7 +125,7 @@ def test_what_is_only_covered_is_forgotten(keeps: Boot) -> None:
 
 
 def test_nothing_is_laid_over_a_root_that_is_the_machine_s_own(program: Path) -> None:
-    own = Boot(program, "kiln.root=writable")
+    own = Boot(program, "writable")
 
     change = "mount -o remount,rw /run/sysroot; echo own > etc/name"
     done = own.try_to(f"{change}; grep -c sysroot.*overlay /proc/mounts")
@@ -137,7 +135,7 @@ def test_nothing_is_laid_over_a_root_that_is_the_machine_s_own(program: Path) ->
 
 
 def test_a_disk_of_somebody_else_stops_the_boot(keeps: Boot) -> None:
-    device = keeps.options.partition("=")[2]
+    device = keeps.told.split()[1]
     subprocess.run(["mkfs.ext2", "-q", device], check=True, capture_output=True)
 
     done = keeps.try_to("echo up")
