@@ -299,10 +299,15 @@ class Engine:
         """Give *container* another name."""
         self.runner(["docker", "rename", container, name])
 
-    def has_volume(self, name: str) -> bool:
-        """Tell whether a volume of exactly that name is there."""
-        listing = self.runner(["docker", "volume", "ls", "--quiet", "--filter", f"name=^{name}$"])
-        return name in listing.text.split()
+    def volume_label(self, name: str, label: str) -> str | None:
+        """Return what the volume of exactly that name has as *label*; None when it is not there."""
+        form = f'{{{{.Name}}}} {{{{.Label "{label}"}}}}'
+        argv = ["docker", "volume", "ls", "--filter", f"name=^{name}$", "--format", form]
+        for line in self.runner(argv).text.splitlines():
+            found, _space, value = line.partition(" ")
+            if found == name:
+                return value.strip()
+        return None
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a volume; one that is there already is kept as it is."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ INTERPRETER = f"{MOUNT}/bin/python3"
 
 PACKAGES = f"{MOUNT}/packages"
 """The packages that the toolkit was made from, with all that they need, for locks."""
+
+_MARK = "io.kiln.toolkit"
+"""Tells a volume from one of the same name that was there before it."""
 
 _BUILD = r"""
 set -eu
@@ -163,7 +167,9 @@ def ensure_toolkit(
         if _made_of(home, volume, engine) is not None:
             return volume
         say(f"Making the toolkit for {suite}: Python for Ansible, mounted while a bake runs")
-        engine.create_volume(volume, {CACHE_LABEL: "toolkit"})
+        # One that is there keeps the mark of who made it.
+        engine.create_volume(volume, {CACHE_LABEL: "toolkit", _MARK: uuid.uuid4().hex})
+        mark = engine.volume_label(volume, _MARK)
         done = engine.runner(
             [
                 "docker",
@@ -194,7 +200,8 @@ def ensure_toolkit(
                 f"The toolkit for {suite} could not be made: {' '.join(said[-3:])}",
                 hint="The base must be a Debian, or made from one, whose archive answers.",
             )
-        write_whole(_note(home, volume), made_of(json.loads(done.stdout)).encode())
+        note = f"{made_of(json.loads(done.stdout))} {mark}"
+        write_whole(_note(home, volume), note.encode())
         return volume
 
 
@@ -205,14 +212,17 @@ def made_of(packages: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _note(home: Home, volume: str) -> Path:
-    # Asking a volume costs a container; that it was filled is remembered here, and with what.
+    # Asking a volume costs a container; which one was filled is remembered here, and with what.
     return home.cache / "toolkits" / volume
 
 
 def _made_of(home: Home, volume: str, engine: Engine) -> str | None:
-    """Return the digest of what a volume was made of, None when it is not there."""
+    """Return the digest of what a volume was made of, None when it is not there.
+
+    One of the same name that was made anew may be being filled by another home at this moment.
+    """
     try:
-        noted = _note(home, volume).read_text("utf-8")
+        made, _space, mark = _note(home, volume).read_text("utf-8").partition(" ")
     except FileNotFoundError:
         return None
-    return noted if engine.has_volume(volume) else None
+    return made if engine.volume_label(volume, _MARK) == mark else None

@@ -144,7 +144,7 @@ def test_an_image_whose_layers_stay_away_is_an_error() -> None:
         lambda engine: engine.our_images(),
         lambda engine: engine.containers("io.kiln.session"),
         lambda engine: engine.references("kiln-chain:*"),
-        lambda engine: engine.has_volume("kiln-apt"),
+        lambda engine: engine.volume_label("kiln-apt", "made"),
         lambda engine: engine.create_volume("kiln-apt", {}),
         lambda engine: engine.remove_containers(["x"]),
         lambda engine: engine.remove_image("x"),
@@ -173,10 +173,12 @@ def test_removing_no_containers_asks_nothing() -> None:
 
 
 def test_a_volume_is_found_by_its_whole_name() -> None:
-    answers = Answers(0, b"kiln-apt-old\nkiln-apt2\n")
-    assert not Engine(answers).has_volume("kiln-apt")
-    answers.answer = Completed(0, b"kiln-apt\n", b"")
-    assert Engine(answers).has_volume("kiln-apt")
+    answers = Answers(0, b"kiln-apt-old old\nkiln-apt2 two\n")
+    assert Engine(answers).volume_label("kiln-apt", "made") is None
+    answers.answer = Completed(0, b"kiln-apt-old old\nkiln-apt one\n", b"")
+    assert Engine(answers).volume_label("kiln-apt", "made") == "one"
+    answers.answer = Completed(0, b"kiln-apt \n", b"")
+    assert Engine(answers).volume_label("kiln-apt", "made") == ""
 
 
 def test_a_container_is_started_with_its_labels_and_never_pulled() -> None:

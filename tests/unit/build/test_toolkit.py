@@ -29,16 +29,18 @@ class FakeDocker:
     """Knows volumes; a container that fills one ends as it is told."""
 
     def __init__(self) -> None:
-        self.volumes: set[str] = set()
+        self.volumes: dict[str, str] = {}
         self.runs: list[Sequence[str]] = []
         self.answer = Completed(0, b"[]", b"")
 
     def __call__(self, argv: Sequence[str], **_given: Any) -> Completed:
         match list(argv[1:3]):
             case ["volume", "ls"]:
-                return Completed(0, "\n".join(self.volumes).encode(), b"")
+                lines = (f"{name} {mark}\n" for name, mark in self.volumes.items())
+                return Completed(0, "".join(lines).encode(), b"")
             case ["volume", "create"]:
-                self.volumes.add(argv[-1])
+                (mark,) = (one for one in argv if one.startswith("io.kiln.toolkit="))
+                self.volumes.setdefault(argv[-1], mark.partition("=")[2])
             case ["run", "--rm"]:
                 self.runs.append(argv)
                 return self.answer
@@ -93,9 +95,28 @@ def test_a_removed_volume_is_filled_again(docker: FakeDocker, tmp_path: Path) ->
 
 def test_a_volume_of_another_name_is_not_taken_for_it(docker: FakeDocker, tmp_path: Path) -> None:
     ensure(docker, tmp_path)
-    docker.volumes = {f"{VOLUME}-old"}
+    docker.volumes = {f"{VOLUME}-old": docker.volumes[VOLUME]}
     ensure(docker, tmp_path)
     assert len(docker.runs) == 2
+
+
+def test_a_volume_that_another_home_made_anew_is_asked_for_and_not_taken_as_filled(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
+    ensure(docker, tmp_path / "one")
+    docker.volumes[VOLUME] = "of another home"
+    ensure(docker, tmp_path / "one")
+    ensure(docker, tmp_path / "one")
+    assert len(docker.runs) == 2
+
+
+def test_a_volume_from_before_there_were_marks_is_still_good(
+    docker: FakeDocker, tmp_path: Path
+) -> None:
+    docker.volumes[VOLUME] = ""
+    ensure(docker, tmp_path)
+    ensure(docker, tmp_path)
+    assert len(docker.runs) == 1
 
 
 def test_what_failed_is_said_and_done_again_by_the_next(docker: FakeDocker, tmp_path: Path) -> None:
