@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two versions on one machine, booted for real: one is installed, tried, and left again.
+"""Two versions on one machine, booted for real: a good one is installed, and a bad one is left.
 
-The first version is baked. The next one is its layers and a file more, which makes it bad. The
-machine does everything by itself: what it says on its console, and its disk, are judged. That is
-unpacked as Google's cloud does it, onto a disk that is larger, to whose end the state has to grow.
+The first version is baked. The next ones are its layers and a file more, which makes the last one
+bad. The machine does everything by itself: what it says on its console, and its disk, are judged.
+That is unpacked as Google's cloud does it, onto a disk that is larger, to whose end the state has
+to grow.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ from ansible_collections.kiln.immutable.plugins.module_utils.oci.tree import rea
 SLOTS = Path(__file__).parent / "slots"
 SESSION = uuid.uuid4().hex[:8]
 KEY = "slots@example.org"
-PATIENCE = 900.0  # seconds for three boots, where the host has a lot else to do
+PATIENCE = 900.0  # seconds for four boots, where the host has a lot else to do
 BAKE_SECONDS = 600.0
 GROWN = 48 << 20  # bytes that the machine's disk has more than the image's
 STARTED = re.compile(r"^chain: up (\S+) (\S+) (\S*)\s*$", re.MULTILINE)
-SEEN = re.compile(r"^chain: (1\.0\.1) (\S+) (\S+)\s*$", re.MULTILINE)
+SEEN = re.compile(r"^chain: (1\.0\.\d) (\S+) (.+?)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,15 @@ def baked(checkout: Path, home: Home, folder: Path, keyring: Path) -> Iterator[P
     subprocess.run(remove, check=True, capture_output=True)
 
 
-def publish(bench: Workbench, home: Home, definition: Path, folder: Path) -> DiskArtefact:
-    """Write a bad version that follows the first one into *folder*; return the first one's disk."""
+def publish(
+    bench: Workbench, home: Home, definition: Path, version: str, file: str, folder: Path
+) -> DiskArtefact:
+    """Write a version with a *file* more than the first one has; return the first one's disk."""
     layout = Layout(home.store)
     loaded = load(definition)
     assert loaded.disk is not None
     index = layout.tags()[f"{loaded.name}-1.0.1"]
-    layers = [*read_image(layout, index).layers, layer(layout, {"broken": b""})]
+    layers = [*read_image(layout, index).layers, layer(layout, {file: b""})]
     laid = assemble(
         bench,
         read_tree(layout, layers),
@@ -177,11 +180,11 @@ def publish(bench: Workbench, home: Home, definition: Path, folder: Path) -> Dis
         image=loaded.name,
         seed=layers[-1].descriptor.digest,
         architecture="amd64",
-        version="1.0.2",
+        version=version,
     )
     parts = replace(loaded.disk, formats=("sysupdate",))
     forms = store_forms(layout, bench, laid, parts, loaded.name)
-    write_files(layout, plan_files(forms, folder, name=loaded.name, version="1.0.2"), folder)
+    write_files(layout, plan_files(forms, folder, name=loaded.name, version=version), folder)
     sign_sums(folder, KEY)
     return next(one for one in disks_of(layout, index) if one.format == "tar.gz")
 
@@ -202,26 +205,24 @@ def layer(layout: Layout, files: Mapping[str, bytes]) -> Layer:
 @pytest.fixture(scope="module")
 def ended(baked: Path, home: Home, folder: Path) -> Ended:
     """Return the machine when it had tried the bad version and was back."""
-    updates = folder / "updates"
-    updates.mkdir()
     engine = Engine()
     toolbox = ensure_toolbox(disk_spec(), engine=engine, home=home)
-    with workbench(toolbox, name="vm-slots", session=SESSION, epoch=0) as bench:
-        disk = publish(bench, home, baked, updates)
+    inside = [Mount(str(folder), "/machine", read_only=False)]
+    drives = [Drive("/machine/disk.raw", lasts=True)]
+    for before, version, file in (("1.0.1", "1.0.2", "sound"), ("1.0.2", "1.0.3", "broken")):
+        updates = folder / version
+        updates.mkdir()
+        with workbench(toolbox, name="vm-slots", session=SESSION, epoch=0) as bench:
+            disk = publish(bench, home, baked, version, file, updates)
+        at = f"/machine/{version}"
+        toolbox.run(["mkfs.erofs", "--quiet", f"{at}.img", at], mounts=inside)
+        drives.append(Drive(f"{at}.img", serial=f"after-{before}"))
     packed = Layout(home.store).path(disk.blob.digest)
     subprocess.run(["tar", "-xzf", str(packed), "-C", str(folder)], check=True)
     os.truncate(folder / "disk.raw", disk.size + GROWN)
-    inside = [Mount(str(folder), "/machine", read_only=False)]
-    toolbox.run(
-        ["mkfs.erofs", "--quiet", "/machine/updates.img", "/machine/updates"], mounts=inside
-    )
-    drives = (
-        Drive("/machine/disk.raw", lasts=True),
-        Drive("/machine/updates.img", serial="updates"),
-    )
     with machine(
         ensure_toolbox(machine_spec(), engine=engine, home=home),
-        MachineSpec(drives, starts_anew=True),
+        MachineSpec(tuple(drives), starts_anew=True),
         name="vm-slots",
         session=SESSION,
         options=["--volume", f"{folder}:/machine"],
@@ -230,7 +231,7 @@ def ended(baked: Path, home: Home, folder: Path) -> Ended:
         def back() -> bool | None:
             runs, started = it.runs, STARTED.findall(it.console)
             assert runs, last_words(it.console, 60)
-            return len(started) > 2 or None
+            return len(started) > 3 or None
 
         try:
             wait_for("the bad version to be left", back, timeout=PATIENCE, interval=1)
@@ -265,23 +266,29 @@ def test_the_first_version_is_good_once_it_was_healthy(ended: Ended) -> None:
     assert SEEN.findall(ended.console)[0] == ("1.0.1", "good", "vm-slots_1.0.1.efi")
 
 
-def test_the_next_version_is_installed_beside_it(ended: Ended) -> None:
-    slots = [*["vm-slots_1.0.1"] * 2, *["vm-slots_1.0.2"] * 2]
+def test_the_next_version_is_installed_beside_it_and_is_good_too(ended: Ended) -> None:
+    both = "vm-slots_1.0.1.efi vm-slots_1.0.2.efi"
+    assert SEEN.findall(ended.console)[1] == ("1.0.2", "good", both)
+
+
+def test_the_version_after_that_takes_the_place_of_the_first(ended: Ended) -> None:
+    slots = [*["vm-slots_1.0.3"] * 2, *["vm-slots_1.0.2"] * 2]
     assert ended.labels == ("esp", *slots, "state")
 
 
 def test_a_version_that_is_not_healthy_is_tried_and_left_for_the_one_before(ended: Ended) -> None:
-    tried = ended.console.partition("chain: installed")[2]
+    versions = [version for version, _machine, _note in ended.started]
+    tried = ended.console.rpartition("chain: installed")[2]
 
-    assert [version for version, _machine, _note in ended.started] == ["1.0.1", "1.0.2", "1.0.1"]
+    assert versions == ["1.0.1", "1.0.2", "1.0.3", "1.0.2"]
     assert "kiln-health: this does not succeed: test ! -e /usr/lib/broken" in tried
-    assert ended.kernels == ("vm-slots_1.0.1.efi", "vm-slots_1.0.2+0-1.efi")
+    assert ended.kernels == ("vm-slots_1.0.2.efi", "vm-slots_1.0.3+0-1.efi")
 
 
 def test_what_lasts_outlives_each_change_of_version(ended: Ended) -> None:
     _versions, machines, notes = zip(*ended.started, strict=True)
 
-    assert notes == ("", "1.0.1", "1.0.1")
+    assert notes == ("", "1.0.1", "1.0.2", "1.0.2")
     assert len({*machines}) == 1
     assert re.fullmatch("[0-9a-f]{32}", machines[0])
 

@@ -41,7 +41,7 @@ def words(host: Host) -> str:
 
 
 def test_a_boot_that_fails_gives_nobody_a_shell(host: Host) -> None:
-    assert {"rd.emergency=poweroff", "panic=10"} <= set(words(host).split())
+    assert {"rd.shell=0", "rd.emergency=poweroff"} <= set(words(host).split())
 
 
 def test_not_even_root_writes_the_image(host: Host) -> None:

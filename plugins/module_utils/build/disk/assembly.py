@@ -49,8 +49,7 @@ _ROOT_HASH = re.compile(r"Root hash:\s*([0-9a-f]{64})")
 _FALLBACK = {"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}
 _MACHINE = {"amd64": "x64", "arm64": "aa64"}
 # A corrupted root must not limp along: what cannot be verified stops the machine.
-# The initrd verifies it, and systemd has nothing to do with it after that.
-_VERIFIED = ("systemd.verity_root_options=panic-on-corruption", "systemd.verity=no")
+_VERIFIED = "systemd.verity_root_options=panic-on-corruption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _verified_root(
         Part("root", ROOT[source.architecture], root_id, bench.size("root.img")),
         Part("verity", ROOT_VERITY[source.architecture], verity_id, bench.size("verity.img")),
     ]
-    return parts, [f"roothash={root_hash}", "rootfstype=erofs", *_VERIFIED], root_hash
+    return parts, [f"roothash={root_hash}", "rootfstype=erofs", _VERIFIED], root_hash
 
 
 def _plain_root(bench: Workbench, source: _Source, kept: Kept) -> tuple[list[Part], list[str]]:

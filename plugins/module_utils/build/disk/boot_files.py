@@ -20,10 +20,11 @@ WRITABLE_OPTION = "kiln.root=writable"
 """Tells it that nothing is to be laid over the root."""
 
 _KERNEL = "boot/vmlinuz-"
-# Nobody sits at the console: what does not come up goes off. A kernel that stopped starts again.
-_FAILS_CLOSED = ("rd.emergency=poweroff", "panic=10")
+# Nobody sits at the console: what does not come up goes off, and gives nobody a shell. A kernel
+# that stopped starts again.
+_FAILS_CLOSED = ("rd.shell=0", "rd.emergency=poweroff", "panic=10")
 # Who boots by counting has another version to go back to.
-_FAILS_OVER = ("rd.emergency=reboot", "panic=10")
+_FAILS_OVER = ("rd.shell=0", "rd.emergency=reboot", "panic=10")
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ def test_the_command_line_has_the_root_first_and_the_definition_s_words_last() -
     assert command_line(spec, ROOT, options).split() == [
         "roothash=00",
         "ro",
+        "rd.shell=0",
         "rd.emergency=poweroff",
         "panic=10",
         "kiln.state=LABEL=kiln-state",

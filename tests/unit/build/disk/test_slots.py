@@ -124,3 +124,4 @@ def test_a_boot_that_fails_is_tried_again_where_there_is_another_version() -> No
 
     assert "rd.emergency=poweroff" in one
     assert "rd.emergency=reboot" in two
+    assert "rd.shell=0" in two
