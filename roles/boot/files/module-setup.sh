@@ -1,4 +1,3 @@
-#!/bin/bash
 # dracut sources this file, and has set these variables.
 # shellcheck shell=bash disable=SC2154
 
