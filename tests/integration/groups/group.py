@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.kiln.immutable.plugins.module_utils.core.waiting import Clock
 from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.docker import (
     DockerBackend,
 )
@@ -104,7 +106,7 @@ class Group:
         """Return the release called *name*."""
         return Release("group-app", name, f"sha256:{name}", self.images[name])
 
-    def rotate(self, name: str, holder: str = "") -> Result:
+    def rotate(self, name: str, holder: str = "", clock: Clock = time) -> Result:
         """Rotate to the release called *name*, as an operator does."""
         backend = self.backend()
         try:
@@ -114,7 +116,9 @@ class Group:
                 self.release(name),
                 holder or this_process("tester"),
                 journal=Journal(self.journal),
-                edge=Edge(ask=lambda gate, seconds: ask(gate, seconds, {"KILN_VERSION": name})),
+                edge=Edge(
+                    clock, ask=lambda gate, seconds: ask(gate, seconds, {"KILN_VERSION": name})
+                ),
                 is_gone=is_gone,
             ).rotate()
         finally:

@@ -35,6 +35,41 @@ def until(what: str, probe: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+class Pause:
+    """A clock by which a rotation rests once, while something is done that must not meet it.
+
+    :param then: done when the rotation has decided for the first time.
+    """
+
+    def __init__(self, group: Group, then: Callable[[], None]) -> None:
+        self._journal = group.journal
+        self._known = self._decisions()
+        self._then: Callable[[], None] | None = then
+        # The lease is kept by another thread, which goes by this clock too.
+        self._rotates = threading.current_thread()
+
+    def monotonic(self) -> float:
+        """Return the seconds of the system's clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let seconds pass, and do what is to be done when its time has come."""
+        then = self._then
+        here = threading.current_thread() is self._rotates
+        if then and here and self._decisions() > self._known:
+            self._then = None
+            then()
+        time.sleep(seconds)
+
+    @property
+    def done(self) -> bool:
+        """Whether it was done."""
+        return self._then is None
+
+    def _decisions(self) -> int:
+        return self._journal.read_text().count(" decide ")
+
+
 def in_the_middle(group: Group, release: str, then: Callable[[], None]) -> Result:
     """Rotate, and do *then* when the first new instance is there."""
     results: list[Result] = []

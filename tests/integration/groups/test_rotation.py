@@ -22,6 +22,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.groups.work import 
 from ansible_collections.kiln.immutable.tests.integration.groups.group import Group
 from ansible_collections.kiln.immutable.tests.integration.groups.load import Knocking, Load
 from ansible_collections.kiln.immutable.tests.integration.groups.operated import (
+    Pause,
     another,
     in_the_middle,
     present,
@@ -132,9 +133,12 @@ def test_a_balancer_that_is_started_again_knows_what_it_did(group: Group) -> Non
         director.balancer.states()
         director.balancer.reload()
 
+    # Two that write what a balancer is to do at the same time are what the group's lock prevents.
+    pause = Pause(group, restart)
     with Load(group.url) as load:
-        assert in_the_middle(group, new, restart).ending is Ending.ROTATED
+        assert group.rotate(new, clock=pause).ending is Ending.ROTATED
     backend.close()
+    assert pause.done
     assert group.versions() == [new, new]
     tally(load)
 
