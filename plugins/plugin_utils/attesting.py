@@ -70,10 +70,11 @@ class Attester:
 
     def _examined(self, scan: Scan | None, *, bills: bool) -> list[Statement]:
         from ..module_utils.trust import sbom
+        from ..module_utils.trust.bills import Bills
 
         root = self.root()
         materials = self._materials(root)
-        found = [sbom.cyclonedx(materials), sbom.spdx(materials)] if bills else []
+        found = Bills(self.shop.home.cache / "bills").of(materials) if bills else []
         if scan is not None:
             found += self._scanned(root, scan)
             if scan.scanners:

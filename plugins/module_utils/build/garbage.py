@@ -124,10 +124,10 @@ def plan_collection(
         if digest not in kept:
             path = layout.path(digest)
             removals.append(Removal("blob", path, digest, path.stat().st_size))
-    # What a layer lists, a lock says, or which disks an image had, is found out again when somebody
-    # asks: age is enough to go by.
+    # What a layer lists, a lock says, a draft of bills holds, or which disks an image had, is found
+    # out again when somebody asks: age is enough to go by.
     aging = [*layout.quarantine.glob("*"), *layout.listings.glob("*"), *lock_notes(cache)]
-    aging += (cache.root / "disks").glob("*.json")
+    aging += [*(cache.root / "disks").glob("*.json"), *(cache.root / "bills").glob("*")]
     for path in sorted(aging):
         if now - path.stat().st_mtime >= days * DAY:
             removals.append(_leftover(path))

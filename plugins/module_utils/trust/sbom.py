@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from ..core.errors import DriverError
 from ..oci.predicates import CYCLONEDX, SPDX
@@ -42,10 +42,20 @@ def _with_library(name: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except ImportError as error:
-        raise DriverError(
-            f"A bill of materials needs the Python library {name}.",
-            hint=f"Install it where Ansible runs (pip install {name}), or set seal.sbom to false.",
-        ) from error
+        raise missing(name) from error
+
+
+def missing(name: str) -> DriverError:
+    """Return the error that says that the library *name* is not there."""
+    return DriverError(
+        f"A bill of materials needs the Python library {name}.",
+        hint=f"Install it where Ansible runs (pip install {name}), or set seal.sbom to false.",
+    )
+
+
+def serial(materials: Materials) -> UUID:
+    """Return the number that is the image's own: the same each time for the same digest."""
+    return uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}")
 
 
 def _cyclonedx(materials: Materials) -> dict[str, Any]:
@@ -105,7 +115,7 @@ def _cyclonedx(materials: Materials) -> dict[str, Any]:
     )
     packages = [component(package) for package in materials.packages]
     bom = Bom(
-        serial_number=uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}"),
+        serial_number=serial(materials),
         metadata=BomMetaData(timestamp=_time(materials.epoch), component=image),
         components=[system, *packages],
     )
@@ -130,12 +140,11 @@ def spdx_document(materials: Materials) -> Any:
 
     model: Any = library  # its package does not declare what it exports
     nothing = model.SpdxNoAssertion()
-    namespace = uuid5(NAMESPACE_URL, f"kiln.immutable/{materials.name}@{materials.digest}")
     created = model.CreationInfo(
         spdx_version="SPDX-2.3",
         spdx_id="SPDXRef-DOCUMENT",
         name=materials.name,
-        document_namespace=f"https://spdx.org/spdxdocs/{materials.name}-{namespace}",
+        document_namespace=f"https://spdx.org/spdxdocs/{materials.name}-{serial(materials)}",
         creators=[model.Actor(model.ActorType.TOOL, "kiln.immutable")],
         created=_time(materials.epoch).replace(tzinfo=None),
     )

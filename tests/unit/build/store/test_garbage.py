@@ -170,14 +170,14 @@ def test_listings_of_layers_go_when_they_are_old(made: Any) -> None:
     assert labels(plan(made, days=1)) == ["leftover abc"]
 
 
-def test_notes_of_locks_and_disks_go_when_they_are_old(made: Any) -> None:
-    for folder in ("locks", "base-packages", "disks"):
+def test_notes_and_drafts_go_when_they_are_old(made: Any) -> None:
+    for folder in ("locks", "base-packages", "disks", "bills"):
         note = made.cache.root / folder / "abc.json"
         note.parent.mkdir(parents=True)
         note.write_text("{}")
         os.utime(note, (NOW - 86400, NOW - 86400))
     assert plan(made) == []
-    assert labels(plan(made, days=1)) == ["leftover abc.json"] * 3
+    assert labels(plan(made, days=1)) == ["leftover abc.json"] * 4
 
 
 @pytest.mark.parametrize("part", ["index", "manifest"])
