@@ -9,6 +9,7 @@ digest and all times from its own, so that the same image gives the same bytes.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from ...core.errors import DriverError
 from ...oci.tree import Tree
 from ..definition_model import DiskSpec
-from . import grub
+from . import grub, root_merge
 from .boot_files import STATE_LABEL, BootFiles, command_line, find_boot_files
 from .identity import Identity, verity_uuids
 from .partitions import (
@@ -30,7 +31,7 @@ from .partitions import (
     plan_table,
     round_up,
 )
-from .root_tar import Kept, joined, root_bytes, stream_root
+from .root_tar import Kept, merging, root_bytes
 from .slots import (
     LOADER,
     LOADER_CONFIG,
@@ -43,6 +44,7 @@ from .slots import (
 from .workbench import Workbench
 
 DISK = "disk.raw"
+_KERNEL, _INITRD, _RELEASE = "linux", "initrd", "os-release"
 _MIB = 1 << 20
 _LEAST_FAT32 = 34 * _MIB
 _ROOT_HASH = re.compile(r"Root hash:\s*([0-9a-f]{64})")
@@ -50,6 +52,9 @@ _FALLBACK = {"amd64": "BOOTX64.EFI", "arm64": "BOOTAA64.EFI"}
 _MACHINE = {"amd64": "x64", "arm64": "aa64"}
 # A corrupted root must not limp along: what cannot be verified stops the machine.
 _VERIFIED = "systemd.verity_root_options=panic-on-corruption"
+
+# Before a tool, it gives that the tar.
+_MERGE = ("python3", "-I", "-c", inspect.getsource(root_merge))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +104,19 @@ def assemble(
     files = find_boot_files(tree.entries.keys(), image)
     release = Release(image, version)
     source = _Source(tree, spec, Identity(seed), architecture, files, release)
-    rewritten = {} if spec.slots is None else {files.os_release: release.named_in}
-    kept = Kept(frozenset(files.all), rewritten)
+    rewritten = {}
+    if spec.slots is not None:
+        rewritten[files.os_release] = release.named_in(tree.read(files.os_release))
+    kept = Kept(_kept_names(files), rewritten)
     if spec.root == "erofs":
         parts, words, root_hash = _verified_root(bench, source, kept)
     else:
         parts, words = _plain_root(bench, source, kept)
         root_hash = ""
-    options = {path: kept.contents[path] for path in files.options}
+    options = {path: bench.run("cat", kept.names[path]).stdout for path in files.options}
     said = command_line(spec, words, options)
     if spec.boot == "uefi":
-        first = [_system_partition(bench, source, kept, said)]
+        first = [_system_partition(bench, source, said)]
         if spec.slots is not None:
             # Now that what is in the first slot is known, as much room again.
             sizes = room_of_root(spec.slots, parts[0].size)
@@ -129,6 +136,12 @@ def assemble(
     return Assembled(table, root_hash, said, files.release)
 
 
+def _kept_names(files: BootFiles) -> dict[str, str]:
+    """What the files that boot the image are called on the bench, by path."""
+    options = {path: f"options-{number}" for number, path in enumerate(files.options)}
+    return {files.kernel: _KERNEL, files.initrd: _INITRD, files.os_release: _RELEASE, **options}
+
+
 def _stays_out(files: BootFiles) -> Collection[str]:
     """What a unified kernel image brings along need not be in the root a second time."""
     return (files.kernel, files.initrd, f"boot/System.map-{files.release}")
@@ -141,7 +154,8 @@ def _verified_root(
     # Larger pieces are compressed better, and sooner.
     make = ["mkfs.erofs", "--quiet", "--tar=f", "-zlz4", "-C65536"]
     bench.feed(
-        joined(stream_root(source.tree, leaves_out=lambda path: path in out, kept=kept)),
+        merging(source.tree, leaves_out=out.__contains__, kept=kept),
+        *_MERGE,
         *make,
         f"-T{bench.epoch}",
         "--mkfs-time",
@@ -175,7 +189,7 @@ def _plain_root(bench: Workbench, source: _Source, kept: Kept) -> tuple[list[Par
         length,
         "-d",
         "-",
-        feed=joined(stream_root(source.tree, leaves_out=lambda path: path in out, kept=kept)),
+        feed=merging(source.tree, leaves_out=out.__contains__, kept=kept),
     )
     part_id = source.identity.uuid("root-partition")
     words = [f"root=PARTUUID={part_id}", "rootfstype=ext4"]
@@ -206,19 +220,17 @@ def _make_ext4(
     if feed is None:
         bench.run(*command)
     else:
-        bench.feed(feed, *command)
+        bench.feed(feed, *_MERGE, *command)
 
 
-def _system_partition(bench: Workbench, source: _Source, kept: Kept, said: str) -> Part:
+def _system_partition(bench: Workbench, source: _Source, said: str) -> Part:
     """Make the EFI system partition: one file, which is kernel, initrd and command line.
 
     With slots there is a boot loader before it, which chooses among several such files.
     """
     files = source.files
-    bench.write("linux", kept.contents[files.kernel])
-    bench.write("initrd", kept.contents[files.initrd])
-    bench.write("os-release", kept.contents[files.os_release])
-    build = ["ukify", "build", "--linux=linux", "--initrd=initrd", "--os-release=@os-release"]
+    build = ["ukify", "build", f"--linux={_KERNEL}", f"--initrd={_INITRD}"]
+    build.append(f"--os-release=@{_RELEASE}")
     bench.run(*build, f"--uname={files.release}", f"--cmdline={said}", "--output=kernel.efi")
     needed = bench.size("kernel.efi")
     fallback = f"::/EFI/BOOT/{_FALLBACK[source.architecture]}"

@@ -41,11 +41,6 @@ class BootFiles:
     os_release: str
     options: tuple[str, ...]
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All of the paths."""
-        return (self.kernel, self.initrd, self.os_release, *self.options)
-
 
 def find_boot_files(paths: Collection[str], image: str) -> BootFiles:
     """Return the newest kernel in *paths* and what goes with it; DriverError when it lacks any.

@@ -1,21 +1,25 @@
 # Copyright: (c) 2026, kiln.immutable contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The root of a disk as one tar: what the layers make together, in an order that repeats."""
+"""The root of a disk as one tar: what the layers make together, in an order that repeats.
+
+This decides what is in it, and ``root_merge`` makes it.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from ...core.errors import DriverError
-from ...oci.listing import EntryType, member_path, members
+from ...oci.layer import Layer
+from ...oci.listing import EntryType
 from ...oci.tree import Tree, TreeEntry
 
 _CHUNK = 1 << 20
-_BLOCK = 512
 _XATTR = "SCHILY.xattr."
 _TYPES = {
     EntryType.DIRECTORY: tarfile.DIRTYPE,
@@ -28,37 +32,44 @@ _TYPES = {
 LeavesOut = Callable[[str], bool]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """Files whose content is wanted when the tar goes by.
+    """Files whose content is wanted beside the tar.
 
-    :param rewritten: what becomes of the content of some of them; those are small.
+    :param names: of the files on the bench that they are written to, by path.
+    :param rewritten: what some of them hold instead, by path; those are small.
     """
 
-    paths: Collection[str]
-    rewritten: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    rewritten: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def stream_root(tree: Tree, *, leaves_out: LeavesOut, kept: Kept) -> Iterator[bytes]:
-    """Yield the tar of *tree*: directories and links first, then files, layer by layer.
+def merging(tree: Tree, *, leaves_out: LeavesOut, kept: Kept) -> Iterator[bytes]:
+    """Yield what the program ``root_merge`` makes the tar of *tree* from: a plan, and the layers.
 
-    Each layer is read once, and verified by then. When this raises, what was given is void.
+    Directories and links are first in the tar, then the files, layer by layer. Each layer is read
+    once, and verified by then. When this raises, what was given is void.
 
     :param leaves_out: says of a path that it is not to be in the tar.
-    :param kept: gets the contents of its files, those that are left out too.
+    :param kept: files that are left out can be among them.
     """
     files: dict[int, dict[str, list[TreeEntry]]] = {}
+    head = io.BytesIO()
     for path in sorted(tree.entries):
         entry = tree.entries[path]
         if entry.type is EntryType.FILE:
-            if not leaves_out(path) or path in kept.paths:
+            if path in kept.names or not leaves_out(path):
                 files.setdefault(entry.layer, {}).setdefault(entry.link or path, []).append(entry)
         elif path and not leaves_out(path):
-            yield _header(entry)
+            head.write(_header(entry))
+    layers = [_asked(tree.layers[index], files[index], leaves_out, kept) for index in sorted(files)]
+    plan = {"head": head.tell(), "layers": layers}
+    yield json.dumps(plan, separators=(",", ":")).encode() + b"\n"
+    yield head.getvalue()
     for index in sorted(files):
-        yield from _layer(tree, index, files[index], leaves_out, kept)
-    yield bytes(2 * _BLOCK)
+        with tree.layout.open(tree.layers[index].descriptor) as blob:
+            while chunk := blob.read(_CHUNK):
+                yield chunk
 
 
 def root_bytes(tree: Tree, leaves_out: LeavesOut) -> tuple[int, int]:
@@ -78,40 +89,38 @@ def root_bytes(tree: Tree, leaves_out: LeavesOut) -> tuple[int, int]:
     return size, names
 
 
-def _layer(
-    tree: Tree, index: int, wanted: dict[str, list[TreeEntry]], leaves_out: LeavesOut, kept: Kept
-) -> Iterator[bytes]:
-    layer = tree.layers[index]
-    left = dict(wanted)
-    for info, archive in members(tree.layout, layer):
-        if not info.isreg():
-            continue
-        entries = left.pop(member_path(info.name), None)
-        if entries is None:
-            continue
+def _asked(
+    layer: Layer, files: Mapping[str, Sequence[TreeEntry]], leaves_out: LeavesOut, kept: Kept
+) -> dict[str, Any]:
+    """Return what the plan says of *layer*, of which the members *files* are wanted.
+
+    Most go into the tar as they are in the layer; of the others there is what is to be there.
+    """
+    as_is: list[str] = []
+    special: dict[str, Any] = {}
+    for path, entries in files.items():
         inside = [entry for entry in entries if not leaves_out(entry.path)]
-        keeps = [entry.path for entry in entries if entry.path in kept.paths]
-        stream = archive.extractfile(info)
-        rewrite = next((kept.rewritten[path] for path in keeps if path in kept.rewritten), None)
-        if rewrite is not None and stream is not None:
-            text = rewrite(stream.read())
-            info.size, stream = len(text), io.BytesIO(text)
-        if inside:
-            yield _header(inside[0], info.size)
-        content = bytearray()
-        while stream is not None and (chunk := stream.read(_CHUNK)):
-            if inside:
-                yield chunk
-            if keeps:
-                content += chunk
-        for path in keeps:
-            kept.contents[path] = bytes(content)
-        if inside and info.size % _BLOCK:
-            yield bytes(_BLOCK - info.size % _BLOCK)
-        for other in inside[1:]:
-            yield _hard_link(other, inside[0].path)
-    if left:
-        raise DriverError(f"Layer {layer.descriptor.digest} lacks {', '.join(sorted(left))}.")
+        keeps = [entry.path for entry in entries if entry.path in kept.names]
+        if not keeps and len(inside) == 1 and inside[0].path == path:
+            as_is.append(path)
+            continue
+        content = next((kept.rewritten[one] for one in keeps if one in kept.rewritten), None)
+        size = entries[0].size if content is None else len(content)
+        special[path] = {
+            "header": _header(inside[0], size).decode("latin-1") if inside else "",
+            "links": b"".join(_hard_link(one, inside[0].path) for one in inside[1:]).decode(
+                "latin-1"
+            ),
+            "kept": [kept.names[one] for one in keeps],
+            "content": None if content is None else content.decode("latin-1"),
+        }
+    descriptor = layer.descriptor
+    return {
+        "digest": descriptor.digest,
+        "bytes": descriptor.size,
+        "as_is": as_is,
+        "special": special,
+    }
 
 
 def _info(entry: TreeEntry) -> tarfile.TarInfo:
@@ -141,14 +150,3 @@ def _hard_link(entry: TreeEntry, target: str) -> bytes:
 
 def _written(info: tarfile.TarInfo) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def joined(chunks: Iterator[bytes], size: int = _CHUNK) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of about *size*: a header alone is a write too many."""
-    buffer = io.BytesIO()
-    for chunk in chunks:
-        buffer.write(chunk)
-        if buffer.tell() >= size:
-            yield buffer.getvalue()
-            buffer = io.BytesIO()
-    yield buffer.getvalue()

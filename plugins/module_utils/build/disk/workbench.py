@@ -29,6 +29,8 @@ PACKAGES = (
     # By it mke2fs reads a tar.
     "libarchive13t64",
     "mtools",
+    # By it layers are inflated.
+    "python3-isal",
     "qemu-utils",
     "systemd-boot-efi",
     # It brings Python, by which the bench's shell runs.
@@ -83,7 +85,8 @@ class Workbench:
     def _command(self, argv: Sequence[str]) -> list[str]:
         # What tools would put in for the present time is the time of the image.
         clock = [f"SOURCE_DATE_EPOCH={self.epoch}", "TZ=UTC", "LC_ALL=C.UTF-8"]
-        return ["env", f"--chdir={FOLDER}", *clock, *argv]
+        # mkfs.erofs lays all files aside before it compresses them.
+        return ["env", f"--chdir={FOLDER}", f"TMPDIR={FOLDER}", *clock, *argv]
 
 
 def folder_options(expected: int, memory: int) -> list[str]:
