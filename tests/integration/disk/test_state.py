@@ -21,7 +21,8 @@ STATE = """\
 /home cover 0755 0:0
 /srv/up tmpfs 0750 33:33
 /var cover-lasting 0755 0:0
-/var/lib/app volume 0700 7:7"""
+/var/lib/app volume 0700 7:7
+/var/lib/app/in volume 0750 8:8"""
 
 # The paths of the program are below /run, which is in memory in the namespace.
 BOOT = """\
@@ -105,9 +106,9 @@ def test_what_is_covered_begins_with_what_the_image_has(forgets: Boot) -> None:
 
 
 def test_modes_and_owners_are_those_declared(forgets: Boot) -> None:
-    said = forgets.ask("stat -c '%a %u %g' srv/up var/lib/app")
+    said = forgets.ask("stat -c '%a %u %g' srv/up var/lib/app var/lib/app/in")
 
-    assert said.splitlines() == ["750 33 33", "700 7 7"]
+    assert said.splitlines() == ["750 33 33", "700 7 7", "750 8 8"]
 
 
 def test_a_blank_disk_is_made_the_state_s_and_keeps_it(keeps: Boot) -> None:
@@ -116,6 +117,28 @@ def test_a_blank_disk_is_made_the_state_s_and_keeps_it(keeps: Boot) -> None:
 
     assert second.split() == ["image", "kept", "kept", first]
     assert len(first) == 32
+
+
+def test_what_is_in_another_one_that_is_kept_is_kept_too(keeps: Boot) -> None:
+    keeps.ask("echo kept > var/lib/app/in/own")
+
+    assert keeps.ask("cat var/lib/app/in/own") == "kept"
+
+
+def test_what_is_made_at_the_first_boot_has_its_name_at_its_end(keeps: Boot) -> None:
+    assert keeps.ask("find /run/kiln/state -name '*.new'; ls /run/kiln/state/data/var/lib") == (
+        "app\nsystemd"
+    )
+
+
+def test_a_first_boot_that_ends_early_is_made_up_for(keeps: Boot, tmp_path: Path) -> None:
+    text = keeps.program.read_text("utf-8")
+    cut = tmp_path / "cut"
+    cut.write_text(text.replace("    sync\n", "    exit 9\n"), "utf-8")
+    assert Boot(cut, keeps.told).try_to("true").returncode == 9
+    keeps.ask("echo kept > var/lib/app/own")
+
+    assert keeps.ask("cat var/lib/app/begins var/lib/app/own").split() == ["image", "kept"]
 
 
 def test_what_is_only_covered_is_forgotten(keeps: Boot) -> None:

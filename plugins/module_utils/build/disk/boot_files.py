@@ -25,6 +25,9 @@ _KERNEL = "boot/vmlinuz-"
 _FAILS_CLOSED = ("rd.shell=0", "rd.emergency=poweroff", "panic=10")
 # Who boots by counting has another version to go back to.
 _FAILS_OVER = ("rd.shell=0", "rd.emergency=reboot", "panic=10")
+# Else systemd 257 wants to mount the system partition on a folder that it cannot make. Two versions
+# on one disk need the partition, and the role ``ab_update`` makes the folder.
+_MOUNTS_NOTHING_MORE = "systemd.gpt_auto=no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ def command_line(spec: DiskSpec, root: Collection[str], files: Mapping[str, byte
     """
     mode = ("rw", WRITABLE_OPTION) if spec.writable else ("ro",)
     words = [*root, *mode, *(_FAILS_CLOSED if spec.slots is None else _FAILS_OVER)]
+    if spec.slots is None and not spec.writable:
+        words.append(_MOUNTS_NOTHING_MORE)
     if spec.state is not None:
         words.append(f"{STATE_OPTION}={spec.state.device or 'LABEL=' + STATE_LABEL}")
     for path in sorted(files):

@@ -31,7 +31,7 @@ from .workbench import Workbench, disk_spec, workbench
 
 Made = TypeVar("Made")
 
-_FORM = 4
+_FORM = 5
 """Counts up when disks of the same image come to be of other bytes."""
 
 

@@ -62,6 +62,7 @@ def test_the_command_line_has_the_root_first_and_the_definition_s_words_last() -
         "rd.shell=0",
         "rd.emergency=poweroff",
         "panic=10",
+        "systemd.gpt_auto=no",
         "kiln.state=LABEL=kiln-state",
         "slab_nomerge",
         "pti=on",
@@ -77,6 +78,7 @@ def test_a_root_that_may_be_written_is_mounted_so_and_left_alone() -> None:
 
     assert said[1:3] == ["rw", "kiln.root=writable"]
     assert "ro" not in said
+    assert "systemd.gpt_auto=no" not in said
 
 
 def test_state_on_a_disk_of_its_own_is_named_to_the_initrd() -> None:
