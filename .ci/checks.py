@@ -189,6 +189,8 @@ def environment(mark: str, scratch: str, quick: str) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "VIRTUAL_ENV": str(BIN.parent),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        # Whoever keeps Python from writing bytecode has each short run compile all that it imports.
+        "PYTHONDONTWRITEBYTECODE": "",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         # Molecule keeps what its scenarios made there; a later run must not find it.
