@@ -31,12 +31,13 @@ BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".collections"
 LONGEST = (
     "integration-controls",
-    "molecule-vm",
+    "molecule-hardened",
     "lock",
+    # After the servers, whose kernel its machines have; what begins with its layers comes later.
+    "molecule-vm",
+    "integration-groups",
     "integration-disk",
     "integration-disk_packer",
-    "integration-groups",
-    "molecule-hardened",
     "reproducible",
     "molecule-operations",
     "bake",
