@@ -94,7 +94,8 @@ def bench(baked: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         table = it.run("sfdisk", "--dump", "disk.raw").text
         found = re.search(r'start= *(\d+), size= *(\d+),.*name="root"', table)
         assert found is not None, table
-        place = (f"skip={found.group(1)}", f"count={found.group(2)}")
+        skip, count = (int(sectors) * 512 for sectors in found.groups())
+        place = (f"skip={skip}", f"count={count}", "iflag=skip_bytes,count_bytes", "bs=1M")
         it.run("dd", "if=disk.raw", "of=root.img", "conv=sparse", "status=none", *place)
         it.run("rm", "disk.raw", "disk.qcow2")
         it.run("mkdir", "root")
