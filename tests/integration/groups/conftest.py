@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.client import Client
+from ansible_collections.kiln.immutable.plugins.module_utils.groups.backends.network import (
+    find_network,
+)
 from ansible_collections.kiln.immutable.tests.integration.groups.group import (
     KINDS,
     Group,
@@ -24,7 +28,6 @@ from ansible_collections.kiln.immutable.tests.integration.groups.releases import
     vary,
 )
 
-GATEWAY = "{{(index .IPAM.Config 0).Gateway}}"
 NGINX = '/usr/sbin/nginx -e stderr -g "daemon off;"'
 QUIT = "trap 'kill -QUIT $child' QUIT TERM"
 
@@ -69,12 +72,19 @@ def images(checkout: Path) -> Iterator[Images]:
     docker("image", "rm", "--force", *made)
 
 
+def own_address() -> str:
+    """Return the engine's address on its bridge, which it does not say in its first run."""
+    bridge = find_network(Client(), "bridge")
+    assert bridge is not None
+    return bridge.gateway
+
+
 @pytest.fixture(scope="session")
 def _swarm() -> Iterator[None]:
     """Have a Swarm of this one engine, unless there is one; others on this machine may join."""
     state = docker("info", "--format", "{{.Swarm.LocalNodeState}}")
     if state != "active":
-        address = docker("network", "inspect", "bridge", "--format", GATEWAY)
+        address = own_address()
         docker("swarm", "init", "--advertise-addr", address, "--listen-addr", f"{address}:2377")
     yield
     if state != "active":
@@ -84,7 +94,7 @@ def _swarm() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def node(images: Images) -> Iterator[Node]:
     """Return a second machine that has the two good releases."""
-    with second_node(docker("network", "inspect", "bridge", "--format", GATEWAY)) as made:
+    with second_node(own_address()) as made:
         made.load([images.releases["v1"], images.releases["v2"]])
         yield made
 
