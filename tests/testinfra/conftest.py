@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,14 @@ from ansible_collections.kiln.immutable.plugins.module_utils.build.definition im
 from ansible_collections.kiln.immutable.plugins.module_utils.build.definition_model import (
     Definition,
 )
+from ansible_collections.kiln.immutable.tests.testinfra.container_shell import (
+    is_container,
+    open_host,
+)
 from testinfra.host import Host
+
+ASKS_ROOT = ("as_root", "as_machine")
+"""The groups of hosts for which a file's checks are root's."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,6 +63,27 @@ def docker() -> Callable[..., str]:
 def container(host: Host) -> str:
     """Return the name of the container that *host* is."""
     return str(host.backend.get_hostname())
+
+
+@pytest.fixture(scope="session")
+def shells() -> Iterator[dict[str, Host]]:
+    """Return the containers in which root has an open shell, by their names."""
+    opened: dict[str, Host] = {}
+    yield opened
+    for one in opened.values():
+        one.backend.close()
+
+
+@pytest.fixture(scope="module")
+def host(request: pytest.FixtureRequest, host: Host, shells: dict[str, Host]) -> Host:
+    """Return the host that is checked: by root's open shell, where a container's root is asked."""
+    group = getattr(request.module, "testinfra_hosts", [""])[0].removeprefix("ansible://")
+    if group not in ASKS_ROOT or not is_container(host):
+        return host
+    name = host.backend.get_hostname()
+    if name not in shells:
+        shells[name] = open_host(name)
+    return shells[name]
 
 
 @pytest.fixture

@@ -101,3 +101,11 @@ def open_host(name: str, opened_by: Sequence[str] = ()) -> Host:
     :param opened_by: the command that opens a shell, where it is not in a container.
     """
     return Host(ContainerShell(name, opened_by))
+
+
+def is_container(host: Host) -> bool:
+    """Return whether *host* is a container, by its own name or by what the inventory says of it."""
+    if host.backend.get_connection_type() == "ansible":
+        connection = host.backend.get_variables().get("ansible_connection")
+        return connection in ("docker", "community.docker.docker")
+    return bool(host.backend.get_connection_type() == "docker")

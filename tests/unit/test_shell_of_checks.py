@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kiln.immutable.tests.testinfra import container_shell
-from ansible_collections.kiln.immutable.tests.testinfra.container_shell import open_host
+from ansible_collections.kiln.immutable.tests.testinfra.container_shell import (
+    is_container,
+    open_host,
+)
+from testinfra import get_host
 from testinfra.host import Host
 
 
@@ -52,3 +56,25 @@ def test_a_command_that_does_not_end_is_given_up(
 def test_a_shell_that_ends_is_an_error(host: Host) -> None:
     with pytest.raises(RuntimeError, match="The shell in here ended at: kill"):
         host.run("kill $$")
+
+
+@pytest.mark.parametrize(
+    ("name", "well"),
+    [
+        ("docker://web", True),
+        ("ansible://plain", True),
+        ("ansible://collected", True),
+        ("ansible://remote", False),
+        ("local://", False),
+    ],
+)
+def test_a_container_is_known_by_its_name_and_by_the_inventory(
+    tmp_path: Path, name: str, well: bool
+) -> None:
+    inventory = tmp_path / "hosts"
+    inventory.write_text(
+        "plain ansible_connection=docker\n"
+        "collected ansible_connection=community.docker.docker\n"
+        "remote ansible_connection=ssh\n"
+    )
+    assert is_container(get_host(name, ansible_inventory=str(inventory))) is well

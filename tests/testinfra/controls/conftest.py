@@ -10,7 +10,6 @@ the image, a waiver in its definition) is not collected.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,7 @@ from ansible_collections.kiln.immutable.plugins.module_utils.report.controls imp
 from ansible_collections.kiln.immutable.plugins.module_utils.report.controls_model import (
     Control,
 )
-from ansible_collections.kiln.immutable.tests.testinfra.container_shell import (
-    ContainerShell,
-    open_host,
-)
+from ansible_collections.kiln.immutable.tests.testinfra.container_shell import is_container
 from ansible_collections.kiln.immutable.tests.testinfra.image_roles import roles_in
 from testinfra.host import Host
 
@@ -49,7 +45,7 @@ def release_of(host: Host) -> str:
 @functools.cache
 def label_of(host: Host) -> str:
     """Return the kind that the label of a container says, if any."""
-    if host.backend.get_connection_type() != "docker":
+    if not is_container(host):
         return ""
     form = f'{{{{index .Config.Labels "{LABEL}"}}}}'
     name = host.backend.get_hostname()
@@ -106,27 +102,6 @@ def wanted(
     host = item.callspec.params["_testinfra_host"] if hasattr(item, "callspec") else None
     held = host is None or control.holds(kind_of(host, config), release_of(host))
     return held and control.control not in waived
-
-
-@pytest.fixture(scope="session")
-def shells() -> Iterator[dict[str, Host]]:
-    """Return the hosts with an open shell, by their containers' names."""
-    opened: dict[str, Host] = {}
-    yield opened
-    for one in opened.values():
-        one.backend.close()
-
-
-@pytest.fixture(scope="module")
-def host(host: Host, shells: dict[str, Host]) -> Host:
-    """Return the root that is checked: a container's by an open shell, others as they are."""
-    if host.backend.get_connection_type() != "docker":
-        return host
-    name = host.backend.get_hostname()
-    if name not in shells:
-        shells[name] = open_host(name)
-    assert isinstance(shells[name].backend, ContainerShell)
-    return shells[name]
 
 
 @pytest.fixture(scope="module")
