@@ -153,8 +153,13 @@ def test_a_rotation_goes_on_when_the_balancer_was_away(group: Group) -> None:
         docker("restart", "--time", "1", f"kiln-{group.name}-balancer")
         times.append(time.monotonic())
 
+    def served_again() -> bool:
+        return sum(well and sent > times[1] for sent, well in list(user.answered)) > 1
+
     with Knocking(group.url) as user:
         result = in_the_middle(group, new, restart)
+        # The engine may take longer to say that it is back than the rotation to end.
+        until("a user to be served again", served_again)
     assert result.ending is Ending.ROTATED, result.message
     assert group.versions() == [new, new]
     went, came = times
