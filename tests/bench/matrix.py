@@ -137,8 +137,8 @@ def _salted(ground: Ground, salt: str, number: int) -> dict[str, Any]:
 def _define(ground: Ground, folder: str, images: Sequence[Mapping[str, Any]]) -> Path:
     """Write *images* into a folder beside the ground's own, and return it."""
     place = ground.folder / folder
-    if not place.exists():
-        shutil.copytree(ground.images, place)
+    # Again in each round: what the images of a round depend on is new.
+    shutil.copytree(ground.images, place, dirs_exist_ok=True)
     for image in images:
         text = yaml.safe_dump(dict(image), sort_keys=False)
         (place / f"{image['name']}.yml").write_text(text, "utf-8")
